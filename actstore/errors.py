@@ -1,0 +1,104 @@
+"""Every error actstore raises on purpose.
+
+ActstoreError
+├── MissingDependencyError      an extra is not installed
+├── NotAStoreError              the path holds no actstore store
+├── StoreVersionError           the store was written by a newer format
+├── UnknownNameError            no such model, checkpoint, layer, pooling, task, suite or metric
+├── UnknownTextError            a text was never collected into the store
+├── InvalidTextError            a text cannot be embedded: empty, or not valid Unicode
+├── InvalidInputError           a file, option or selection that cannot be used
+├── PlanMismatchError           the same arrays were begun under another plan
+├── MissingShardsError          rows asked for were never extracted
+├── CorruptShardError           a shard's bytes are not what was committed
+├── DiskSpaceError              a plan writes more than the disk has free
+├── NonFiniteError              states overflow the dtype they would be stored in
+├── ModelStructureError         a model whose blocks, final norm or head cannot be found
+└── HeadReplayError             the lens head found does not reproduce the model's logits
+
+A message says what was asked, what was found, and what to type next.
+"""
+
+from __future__ import annotations
+
+
+class ActstoreError(Exception):
+    """Base of all errors a user can cause or mend; the command line prints it without a traceback."""
+
+    exit_code = 1
+
+
+class MissingDependencyError(ActstoreError):
+    """An optional dependency is not installed."""
+
+    exit_code = 2
+
+
+class NotAStoreError(ActstoreError):
+    """The path holds no actstore store."""
+
+    exit_code = 2
+
+
+class StoreVersionError(ActstoreError):
+    """The store's format version is newer than this actstore reads."""
+
+    exit_code = 2
+
+
+class UnknownNameError(ActstoreError):
+    """No model, checkpoint, layer, pooling, task, suite or metric of that name."""
+
+    exit_code = 2
+
+
+class UnknownTextError(ActstoreError):
+    """A text that was never collected into the store."""
+
+    exit_code = 3
+
+
+class InvalidTextError(ActstoreError):
+    """A text that cannot be embedded."""
+
+    exit_code = 2
+
+
+class InvalidInputError(ActstoreError):
+    """A file, option or selection that cannot be used."""
+
+    exit_code = 2
+
+
+class PlanMismatchError(ActstoreError):
+    """The store holds arrays of the same name made under another plan."""
+
+    exit_code = 2
+
+
+class MissingShardsError(ActstoreError):
+    """Rows that were asked for were never extracted."""
+
+    exit_code = 3
+
+
+class CorruptShardError(ActstoreError):
+    """A shard's bytes are not those that were committed."""
+
+    exit_code = 4
+
+
+class DiskSpaceError(ActstoreError):
+    """The plan writes more bytes than the disk has free."""
+
+
+class NonFiniteError(ActstoreError):
+    """Hidden states that the stored dtype cannot hold."""
+
+
+class ModelStructureError(ActstoreError):
+    """A model whose blocks, final norm or head cannot be found."""
+
+
+class HeadReplayError(ActstoreError):
+    """The lens head that was found does not reproduce the model's logits."""

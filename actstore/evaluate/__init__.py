@@ -1,0 +1,1 @@
+"""Evaluation: MTEB tasks scored from the store, without a model."""

@@ -1,0 +1,1 @@
+"""Extraction: models in, pooled and token-level hidden states of every layer out."""

@@ -1,0 +1,1 @@
+"""Metrics: label-free numbers per checkpoint and layer, computed from the store."""

@@ -1,0 +1,1 @@
+"""Launching actstore on SLURM clusters."""
