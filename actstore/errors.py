@@ -23,7 +23,7 @@ from __future__ import annotations
 
 
 class ActstoreError(Exception):
-    """Base of all errors a user can cause or mend; the command line prints it without a traceback."""
+    """Base of all errors a user can cause or mend; printed without a traceback."""
 
     exit_code = 1
 
