@@ -1,0 +1,34 @@
+"""The store: one Zarr v3 hierarchy of texts, tasks, states and results."""
+
+from __future__ import annotations
+
+from actstore.store.arrays import Shard
+from actstore.store.bundles import TaskBundle
+from actstore.store.checkpoint import CheckpointGroup
+from actstore.store.head import LensHead
+from actstore.store.journal import Json
+from actstore.store.ledger import ShardStats
+from actstore.store.plan import CheckpointSpec
+from actstore.store.results import MetricRecord, ScoreRecord
+from actstore.store.shards import ShardBuilder, ShardLayout
+from actstore.store.store import Store, create_store, open_store
+from actstore.store.tokens import TokenisedText, TokenSample
+
+__all__ = [
+    "CheckpointGroup",
+    "CheckpointSpec",
+    "Json",
+    "LensHead",
+    "MetricRecord",
+    "ScoreRecord",
+    "Shard",
+    "ShardBuilder",
+    "ShardLayout",
+    "ShardStats",
+    "Store",
+    "TaskBundle",
+    "TokenSample",
+    "TokenisedText",
+    "create_store",
+    "open_store",
+]

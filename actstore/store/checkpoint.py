@@ -1,0 +1,219 @@
+"""One checkpoint of one model: its pooled states, token samples, lens head and ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actstore.errors import CorruptShardError, MissingShardsError
+from actstore.refs import look_up
+from actstore.store import schema
+from actstore.store.arrays import Shard, ShardedArray, shards_of
+from actstore.store.head import LensHead
+from actstore.store.ledger import Ledger, ShardStats
+from actstore.store.plan import CheckpointSpec
+from actstore.store.shards import ShardBuilder, ShardLayout
+from actstore.store.storage import Storage, join
+from actstore.store.texts import TextTable
+from actstore.store.tokens import TokenisedText, TokenSample, begin_token_sample
+from actstore.store.zarr_metadata import (
+    chunk_key,
+    encode_chunk,
+    read_array,
+    read_attributes,
+    write_array,
+    write_group,
+)
+
+_NORMED = "_normed"
+_POOL = "_pool"
+
+
+class CheckpointGroup:
+    """Reads and writes what a store holds of one checkpoint."""
+
+    def __init__(self, storage: Storage, texts: TextTable, prefix: str) -> None:
+        self.storage, self.texts, self.prefix = storage, texts, prefix
+        self.model_prefix = prefix.rpartition("/")[0]
+        self.spec = CheckpointSpec.from_attributes(read_attributes(storage, prefix))
+        model = read_attributes(storage, self.model_prefix)
+        self.layout = ShardLayout(
+            n_layers=len(self.spec.layers),
+            rows_per_shard=model["rows_per_shard"],
+            rows_per_chunk=model["rows_per_chunk"],
+            hidden_size=self.spec.hidden_size,
+            dtype=self.spec.dtype,
+        )
+        self.ledger = Ledger(storage, prefix)
+        self._arrays: dict[str, ShardedArray] = {}
+
+    @property
+    def model(self) -> str:
+        return self.spec.model
+
+    @property
+    def checkpoint(self) -> str:
+        return self.spec.checkpoint
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        return self.spec.layers
+
+    def poolings(self) -> list[str]:
+        """The poolings that arrays were begun for."""
+        names = self.storage.names(self.prefix)
+        return [name.removesuffix(_POOL) for name in names if name.endswith(_POOL)]
+
+    def stored_pooling(self, pooling: str) -> str:
+        """The pooling whose array holds `pooling`: where there is no final norm, the raw one."""
+        return pooling if self.spec.has_final_norm else pooling.removesuffix(_NORMED)
+
+    def begin_poolings(self, poolings: Iterable[str]) -> None:
+        """Create the arrays of some poolings, or lengthen them to the texts there are."""
+        for pooling in sorted({self.stored_pooling(name) for name in poolings}):
+            attributes = {"pooling": pooling, "unit": schema.POOLED.unit}
+            self._array(pooling).begin(self.texts.end(), schema.POOLED.dims, attributes)
+        self._write_document()
+
+    def committed(self, pooling: str) -> set[int]:
+        """The shards of a pooling that are done, as the ledger says now."""
+        return self._array(pooling).committed()
+
+    def todo(self, rows: NDArray[np.int64], poolings: Sequence[str]) -> list[Shard]:
+        """The shards that hold any of `rows` and are not done for all of `poolings`."""
+        done = [self.committed(pooling) for pooling in poolings]
+        shards = shards_of(rows, self.texts.rows(), self.layout.rows_per_shard)
+        return [s for s in shards if not all(s.index in d for d in done)]
+
+    def new_builder(self) -> ShardBuilder:
+        return ShardBuilder(self.layout)
+
+    def commit(
+        self,
+        shard: Shard,
+        builders: Mapping[str, ShardBuilder],
+        n_tokens: NDArray[np.int32],
+        truncated: NDArray[np.bool_],
+        stats: ShardStats,
+    ) -> None:
+        """Write a shard of some poolings and make it count.
+
+        n_tokens, truncated: (rows in the shard,), for `shard.rows` in order.
+        """
+        self._write_lengths(shard, n_tokens, truncated)
+        hashes = self.texts.hashes_of(shard.rows).tobytes()
+        plan = self.spec.digest()
+        self.ledger.record(
+            [
+                self._array(pooling).commit(shard, builder, plan, hashes, stats)
+                for pooling, builder in builders.items()
+            ]
+        )
+
+    def read(
+        self, pooling: str, layer: int, rows: NDArray[np.integer[Any]], dtype: str = "float32"
+    ) -> NDArray[Any]:
+        """Pooled states of some rows at one layer: (n, hidden).
+
+        Rows may come in any order and repeat. Raises UnknownNameError for a pooling or layer that
+        is not stored, MissingShardsError for rows that were never extracted, CorruptShardError
+        for bytes that fail their checksum.
+        """
+        rows = np.asarray(rows, np.int64)
+        index = self._layer_index(layer)
+        unique, inverse = np.unique(rows, return_inverse=True)
+        self.require(pooling, unique)
+        out = np.empty((len(unique), self.spec.hidden_size), dtype)
+        self._array(pooling).read(index, unique, out)
+        return out if np.array_equal(unique, rows) else out[inverse]
+
+    def require(self, pooling: str, rows: NDArray[np.int64]) -> None:
+        """Raise UnknownNameError or MissingShardsError unless these rows can be read."""
+        again = f"actstore extract {self.storage.url} {self._options} --pooling {pooling}"
+        stored = self.stored_pooling(pooling)
+        look_up("stored pooling", stored, self.poolings(), f"Add it: {again}")
+        if missing := self._array(pooling).missing(rows):
+            size = self.layout.rows_per_shard
+            raise MissingShardsError(
+                f"{self.storage.url} has no rows {missing[0] * size}:{(missing[0] + 1) * size} of "
+                f"{self.model} at {self.checkpoint}, pooling {pooling} ({len(missing)} shards "
+                f"of those asked for are missing). Run: {again}"
+            )
+
+    def begin_token_sample(self, name: str, texts: Sequence[TokenisedText]) -> TokenSample:
+        """Create a token-level sample, or join the one of the same texts."""
+        sample = begin_token_sample(self.ledger, self.spec, name, texts)
+        self._write_document()
+        return sample
+
+    def token_samples(self) -> list[str]:
+        names = self.storage.names(join(self.prefix, "tokens"))
+        return [name for name in names if name != "zarr.json"]
+
+    def token_sample(self, name: str) -> TokenSample:
+        """A token-level sample. Raises UnknownNameError."""
+        add = f"actstore extract {self.storage.url} {self._options} --token-sample 200"
+        look_up("token sample", name, self.token_samples(), f"Add one: {add}")
+        return TokenSample(self.ledger, self.spec, name)
+
+    def has_head(self) -> bool:
+        return self.storage.exists(join(self.prefix, "head", "zarr.json"))
+
+    def write_head(self, head: LensHead) -> None:
+        """Store the lens head; it exists once its group's document is written, last."""
+        prefix = join(self.prefix, "head")
+        for name, values in head.arrays.items():
+            dims = tuple(f"{name}_{axis}" for axis in range(values.ndim))
+            write_array(self.storage, join(prefix, name), values, dims, rows_per_chunk=4096)
+        write_group(self.storage, prefix, head.to_json())
+        self._write_document()
+
+    def head(self) -> LensHead:
+        """The lens head. Raises MissingShardsError where none was stored."""
+        if not self.has_head():
+            raise MissingShardsError(
+                f"{self.storage.url} has no lens head of {self.model} at {self.checkpoint}. "
+                f"Run: actstore extract {self.storage.url} {self._options} --lens-head"
+            )
+        prefix = join(self.prefix, "head")
+        names = [name for name in self.storage.names(prefix) if name != "zarr.json"]
+        arrays = {name: read_array(self.storage, join(prefix, name)) for name in names}
+        return LensHead.from_json(read_attributes(self.storage, prefix), arrays)
+
+    @property
+    def _options(self) -> str:
+        return f"--model {self.model} --checkpoints {self.checkpoint}"
+
+    def _array(self, pooling: str) -> ShardedArray:
+        name = self.stored_pooling(pooling) + _POOL
+        return self._arrays.setdefault(name, ShardedArray(self.ledger, name, self.layout))
+
+    def _layer_index(self, layer: int) -> int:
+        known = [str(one) for one in self.layers]
+        add = "A checkpoint's layers are chosen once: extract it into another store with --layers."
+        look_up("stored layer", str(layer), known, add)
+        return self.layers.index(layer)
+
+    def _write_lengths(
+        self, shard: Shard, n_tokens: NDArray[np.int32], truncated: NDArray[np.bool_]
+    ) -> None:
+        """The shard's chunk of the model's n_tokens and truncated; all checkpoints agree on it."""
+        for name, values in (("n_tokens", n_tokens), ("truncated", truncated)):
+            chunk = np.zeros(self.layout.rows_per_shard, values.dtype)
+            chunk[shard.positions] = values
+            key = chunk_key(join(self.model_prefix, name), shard.index, 1)
+            data = encode_chunk(chunk)
+            try:
+                self.storage.create(key, data)
+            except FileExistsError:
+                if self.storage.read(key) != data:
+                    raise CorruptShardError(
+                        f"{key} of {self.storage.url} differs from the {name} found now for the "
+                        "same texts. Run: actstore verify STORE"
+                    ) from None
+
+    def _write_document(self) -> None:
+        write_group(self.storage, self.prefix, self.spec.to_attributes(), consolidate=True)

@@ -1,0 +1,303 @@
+"""The store: texts, tasks, states and results under one root."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from actstore import __version__
+from actstore.errors import InvalidInputError, NotAStoreError, StoreVersionError
+from actstore.refs import by_training_step, checkpoint_key, look_up, model_key
+from actstore.store import bundles, results
+from actstore.store.bundles import TaskBundle
+from actstore.store.checkpoint import CheckpointGroup
+from actstore.store.journal import Json
+from actstore.store.plan import CheckpointSpec, require_same
+from actstore.store.results import MetricRecord, ScoreRecord
+from actstore.store.schema import FORMAT_VERSION, LAYER, N_TOKENS, TRUNCATED
+from actstore.store.shards import choose_layout
+from actstore.store.storage import LocalStorage, join, open_storage
+from actstore.store.texts import TextTable
+from actstore.store.zarr_metadata import (
+    begin_array,
+    chunked_array,
+    read_array,
+    read_attributes,
+    write_array,
+    write_group,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import xarray as xr
+
+_MODELS = "models"
+
+
+def open_store(url: str | os.PathLike[str]) -> Store:
+    """Open a store. Raises NotAStoreError, and StoreVersionError for one of a newer format."""
+    storage = open_storage(url)
+    try:
+        attributes = read_attributes(storage, "").get("actstore")
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        attributes = None
+    if attributes is None:
+        raise NotAStoreError(
+            f"{storage.url} is not an actstore store. Create one with: actstore collect "
+            f"{storage.url} --suite layer-by-layer, or check the path."
+        )
+    version = attributes["format_version"]
+    if version > FORMAT_VERSION:
+        raise StoreVersionError(
+            f"{storage.url} has format version {version}, this actstore ({__version__}) reads up "
+            f"to {FORMAT_VERSION}. Run: pip install --upgrade actstore"
+        )
+    return Store(storage)
+
+
+def create_store(url: str | os.PathLike[str]) -> Store:
+    """Create a store, or open the one that is there.
+
+    Raises InvalidInputError where something else is in the way.
+    """
+    storage = open_storage(url)
+    if storage.names(""):
+        return open_store(url)
+    if storage.root.is_file():
+        raise InvalidInputError(f"{storage.url} is a file; a store is a folder. Choose another.")
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    attributes = {
+        "format_version": FORMAT_VERSION,
+        "created_by": f"actstore {__version__}",
+        "created_at": now,
+    }
+    for folder in (_MODELS, "texts", "tasks", "suites", "scores", "metrics"):
+        write_group(storage, folder, {})  # a folder that is no group makes zarr and xarray warn
+    write_group(storage, "", {"actstore": attributes})
+    return Store(storage)
+
+
+class Store:
+    """Everything a store holds. Cheap to make: nothing is read before it is asked for."""
+
+    def __init__(self, storage: LocalStorage) -> None:
+        self.storage = storage
+        self._texts = TextTable(storage)
+
+    def __repr__(self) -> str:
+        return f"<actstore.Store {self.url}>"
+
+    @property
+    def url(self) -> str:
+        return self.storage.url
+
+    @property
+    def path(self) -> Path:
+        return self.storage.root
+
+    # texts
+
+    def add_texts(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """The row of each text, (n,); new texts are appended, equal ones share a row.
+
+        Raises InvalidTextError for a text that is empty or no valid Unicode.
+        """
+        return self._texts.add(texts)
+
+    def rows_of(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """The row of each text, (n,). Raises UnknownTextError."""
+        return self._texts.rows_of(texts)
+
+    def read_texts(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> list[str]:
+        """The texts of some rows."""
+        return self._texts.read(rows)
+
+    def text_rows(self) -> NDArray[np.int64]:
+        """All rows that hold a text, ascending."""
+        return self._texts.rows()
+
+    def texts(self, task: str | None = None) -> pd.DataFrame:
+        """The text table, or the texts one task uses in order of first use: row, text, n_bytes."""
+        table = self._texts.frame(["row", "text", "n_bytes"])
+        if task is None:
+            return table
+        return table.set_index("row").loc[self.task(task).rows()].reset_index()
+
+    def text_lengths(self, model: str) -> dict[str, NDArray[Any]]:
+        """`n_tokens` (int32) and `truncated` (bool) of `text_rows()` for one model.
+
+        n_tokens is 0 where no checkpoint was extracted yet.
+        """
+        prefix, rows = self._model_prefix(model), self.text_rows()
+        lengths = {}
+        for declared in (N_TOKENS, TRUNCATED):
+            stored = read_array(self.storage, join(prefix, declared.name))
+            values = np.zeros(self._texts.end(), declared.dtype)
+            values[: len(stored)] = stored[: len(values)]
+            lengths[declared.name] = values[rows]
+        return lengths
+
+    # tasks and suites
+
+    def tasks(self) -> list[str]:
+        """The tasks whose texts and data are in the store."""
+        return bundles.tasks(self.storage)
+
+    def task(self, name: str) -> TaskBundle:
+        """A frozen task. Raises UnknownNameError."""
+        return bundles.task(self.storage, name)
+
+    def write_task(
+        self,
+        name: str,
+        manifest: Mapping[str, Json],
+        calls: pa.Table,
+        tables: Mapping[str, pa.Table],
+    ) -> None:
+        """Freeze a task. calls: columns split, subset, prompt_type, rows (see schema.py)."""
+        bundles.write_task(self.storage, name, manifest, calls, tables)
+
+    def suites(self) -> list[str]:
+        return bundles.suites(self.storage)
+
+    def suite(self, name: str) -> dict[str, Any]:
+        """A collected suite's definition. Raises UnknownNameError."""
+        return bundles.suite(self.storage, name)
+
+    def write_suite(self, name: str, definition: Mapping[str, Json]) -> None:
+        bundles.write_suite(self.storage, name, definition)
+
+    # states
+
+    def models(self) -> list[str]:
+        """The models that checkpoints were extracted of, as they were named."""
+        keys = [key for key in self.storage.names(_MODELS) if key != "zarr.json"]
+        return [read_attributes(self.storage, join(_MODELS, key))["model"] for key in keys]
+
+    def checkpoints(self, model: str) -> list[str]:
+        """A model's checkpoints in training order. Raises UnknownNameError."""
+        prefix = self._model_prefix(model)
+        nodes = {"zarr.json", N_TOKENS.name, TRUNCATED.name}
+        keys = [key for key in self.storage.names(prefix) if key not in nodes]
+        attributes = [read_attributes(self.storage, join(prefix, key)) for key in keys]
+        return by_training_step(one["checkpoint"] for one in attributes)
+
+    def checkpoint(self, model: str, checkpoint: str) -> CheckpointGroup:
+        """One checkpoint. Raises UnknownNameError."""
+        add = f"Add it: actstore extract {self.url} --model {model} --checkpoints {checkpoint}"
+        look_up("checkpoint in this store", checkpoint, self.checkpoints(model), add)
+        prefix = join(self._model_prefix(model), checkpoint_key(checkpoint))
+        return CheckpointGroup(self.storage, self._texts, prefix)
+
+    def embeddings(
+        self,
+        model: str,
+        *,
+        checkpoint: str,
+        layer: int,
+        pooling: str = "mean",
+        texts: Sequence[str] | None = None,
+        rows: Sequence[int] | NDArray[np.integer[Any]] | None = None,
+    ) -> NDArray[np.float32]:
+        """Pooled states of some texts or rows, or of all rows: (n, hidden) in float32.
+
+        Raises UnknownNameError, UnknownTextError, and MissingShardsError naming the command that
+        fills what is missing.
+        """
+        if texts is not None and rows is not None:
+            raise InvalidInputError("Give texts or rows, not both.")
+        if texts is not None:
+            wanted = self.rows_of(texts)
+        else:
+            wanted = self.text_rows() if rows is None else np.asarray(rows, np.int64)
+            self._texts.require(wanted)
+        return self.checkpoint(model, checkpoint).read(pooling, layer, wanted)
+
+    def dataset(self, model: str) -> xr.Dataset:
+        """One lazy dataset over all checkpoints of a model: (checkpoint, layer, text, hidden).
+
+        Select first, then compute or `.chunk()`: reads happen for what is selected only.
+        """
+        from actstore.store.xarray_backend import open_model
+
+        return open_model(self, model)
+
+    def begin_checkpoint(self, spec: CheckpointSpec) -> CheckpointGroup:
+        """Create a checkpoint's group, or join it.
+
+        Raises PlanMismatchError, naming fields and values, if it was begun under another plan.
+        """
+        self._begin_model(spec)
+        prefix = join(_MODELS, model_key(spec.model), checkpoint_key(spec.checkpoint))
+        if self.storage.exists(join(prefix, "zarr.json")):
+            stored = CheckpointSpec.from_attributes(read_attributes(self.storage, prefix))
+            what = f"{spec.model} at {spec.checkpoint} in {self.url}"
+            remedy = "Use the stored values, or another store."
+            require_same(what, stored.compared(), spec.compared(), remedy)
+        else:
+            layers = np.array(spec.layers, LAYER.dtype)
+            write_array(self.storage, join(prefix, LAYER.name), layers, LAYER.dims, len(layers))
+            write_group(self.storage, join(prefix, "ledger"), {})
+            write_group(self.storage, prefix, spec.to_attributes())
+        return CheckpointGroup(self.storage, self._texts, prefix)
+
+    # results
+
+    @property
+    def results_path(self) -> Path:
+        """Root of the mteb ResultCache that holds the TaskResult files."""
+        return self.storage.path(results.MTEB_RESULTS)
+
+    def record_scores(self, records: Sequence[ScoreRecord]) -> None:
+        results.record_scores(self.storage, records)
+
+    def record_metrics(self, records: Sequence[MetricRecord]) -> None:
+        results.record_metrics(self.storage, records)
+
+    def scores(self) -> pd.DataFrame:
+        """One row a scored unit and subset: model, checkpoint, step, layer, pooling, task, …"""
+        return results.score_table(self.storage)
+
+    def metrics(self) -> xr.DataArray:
+        """Metric values by model, checkpoint, layer, metric and source; NaN where there is none."""
+        return results.metric_array(self.storage)
+
+    def metric_table(self) -> pd.DataFrame:
+        """The same as a tidy table, with counts, definitions and parameters."""
+        return results.metric_table(self.storage)
+
+    def _model_prefix(self, model: str) -> str:
+        listing = f"List: actstore info {self.url}"
+        look_up("model in this store", model, self.models(), listing)
+        return join(_MODELS, model_key(model))
+
+    def _begin_model(self, spec: CheckpointSpec) -> None:
+        """What all checkpoints of a model share: the tokenisation and the rows in a shard."""
+        prefix, n_rows = join(_MODELS, model_key(spec.model)), self._texts.end()
+        shared: dict[str, Json] = {
+            "model": spec.model,
+            "max_tokens": spec.max_tokens,
+            "tokenizer_digest": spec.tokenizer_digest,
+        }
+        if self.storage.exists(join(prefix, "zarr.json")):
+            stored = read_attributes(self.storage, prefix)
+            remedy = "All checkpoints of a model in a store share these; use another store."
+            require_same(f"{spec.model} in {self.url}", stored, shared, remedy)
+            rows_per_shard = stored["rows_per_shard"]
+        else:
+            n_texts = len(self.text_rows())
+            layout = choose_layout(len(spec.layers), spec.hidden_size, spec.dtype, n_texts)
+            rows_per_shard = layout.rows_per_shard
+            sizes = {"rows_per_shard": rows_per_shard, "rows_per_chunk": layout.rows_per_chunk}
+            write_group(self.storage, prefix, {**shared, **sizes})
+        for declared in (N_TOKENS, TRUNCATED):
+            document = chunked_array((n_rows,), declared.dtype, rows_per_shard, declared.dims)
+            begin_array(self.storage, join(prefix, declared.name), document)

@@ -1,0 +1,168 @@
+"""The text table: every distinct text once, in append-only Parquet parts."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from actstore.errors import InvalidTextError, UnknownTextError
+from actstore.store.shards import MAX_ROWS_PER_SHARD
+from actstore.store.storage import Storage, join
+
+_FOLDER = "texts"
+_HASH = np.dtype([("high", "<u8"), ("low", "<u8")])
+
+
+def hash_texts(texts: Sequence[str]) -> NDArray[np.void]:
+    """128-bit BLAKE2b of each text's UTF-8, as a structured array (n,) of uint64 high and low.
+
+    Raises InvalidTextError for an empty text, and for one that is no valid Unicode (a lone
+    surrogate), which no tokenizer takes.
+    """
+    digests = bytearray()
+    for index, text in enumerate(texts):
+        if not text:
+            raise InvalidTextError(
+                f"Text {index} of {len(texts)} is empty: it has no token to pool. Remove it."
+            )
+        digests += hashlib.blake2b(_utf8(text, index), digest_size=16).digest()
+    return np.frombuffer(bytes(digests), ">u8").astype("<u8").view(_HASH)
+
+
+def _utf8(text: str, index: int) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidTextError(
+            f"Text {index} is no valid Unicode at character {error.start}: {text[:40]!r}. "
+            "Re-encode it, for instance with text.encode('utf-8', 'replace').decode()."
+        ) from error
+
+
+@dataclass
+class TextTable:
+    """The texts of a store, read as far as needed and appended to."""
+
+    storage: Storage
+    _parts: list[str] = field(default_factory=list)
+    _rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    _hashes: NDArray[np.void] = field(default_factory=lambda: np.empty(0, _HASH))
+    _order: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def rows(self) -> NDArray[np.int64]:
+        """All rows that hold a text, ascending. Between two parts there may be a gap."""
+        self._refresh()
+        return self._rows
+
+    def end(self) -> int:
+        """The row behind the last text: the length of every pooled array's text dimension."""
+        rows = self.rows()
+        return int(rows[-1]) + 1 if len(rows) else 0
+
+    def hashes_of(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.void]:
+        """The hashes of some rows, which must exist."""
+        return self._hashes[np.searchsorted(self.rows(), rows)]
+
+    def find(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """The row of each text, or -1."""
+        self._refresh()
+        wanted = hash_texts(texts)
+        if not len(self._rows):
+            return np.full(len(wanted), -1, np.int64)
+        place = np.searchsorted(self._hashes, wanted, sorter=self._order)
+        index = self._order[np.minimum(place, len(self._order) - 1)]
+        return np.where(self._hashes[index] == wanted, self._rows[index], -1)
+
+    def rows_of(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """The row of each text. Raises UnknownTextError."""
+        rows = self.find(texts)
+        missing = np.flatnonzero(rows < 0)
+        if len(missing):
+            raise UnknownTextError(
+                f"{len(missing)} of {len(texts)} texts are not in {self.storage.url}, the first: "
+                f"{texts[int(missing[0])][:60]!r}. Add them: actstore collect "
+                f"{self.storage.url} --suite SUITE (or --texts FILE), then actstore extract."
+            )
+        return rows
+
+    def add(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """The row of each text, after appending the ones that are new as one part."""
+        while True:
+            rows = self.find(texts)
+            new = np.flatnonzero(rows < 0)
+            if not len(new):
+                return rows
+            fresh = list(dict.fromkeys(texts[int(i)] for i in new))
+            # Another process may have taken the part's name meanwhile: look again.
+            self._append(fresh)
+
+    def require(self, rows: NDArray[np.integer[Any]]) -> None:
+        """Raise UnknownTextError unless all rows hold a text."""
+        without = np.setdiff1d(rows, self.rows())
+        if len(without):
+            raise UnknownTextError(
+                f"{self.storage.url} has no text at {len(without)} of {len(rows)} rows, the first: "
+                f"{without[0]}. It has {len(self._rows)} texts, the last at row {self.end() - 1}."
+            )
+
+    def read(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> list[str]:
+        """The texts of some rows, in their order. Raises UnknownTextError for a row without."""
+        wanted = np.asarray(rows, np.int64)
+        self.require(wanted)
+        texts = self.frame(["text"])["text"].to_numpy()
+        return [str(text) for text in texts[np.searchsorted(self.rows(), wanted)]]
+
+    def frame(self, columns: Sequence[str]) -> pd.DataFrame:
+        """The whole table, or some of its columns."""
+        tables = [
+            pq.read_table(io.BytesIO(self.storage.read(join(_FOLDER, name))), columns=list(columns))
+            for name in self._part_names()
+        ]
+        if not tables:
+            return pd.DataFrame({name: [] for name in columns})
+        frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+        return frame
+
+    def _append(self, texts: list[str]) -> None:
+        start = -(-self.end() // MAX_ROWS_PER_SHARD) * MAX_ROWS_PER_SHARD
+        hashes = hash_texts(texts)
+        table = pa.table(
+            {
+                "row": np.arange(start, start + len(texts), dtype=np.int64),
+                "text": pa.array(texts, pa.string()),
+                "hash_high": hashes["high"],
+                "hash_low": hashes["low"],
+                "n_bytes": np.array([len(t.encode()) for t in texts], np.int32),
+            }
+        )
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd")
+        try:
+            name = f"part-{len(self._parts):05d}.parquet"
+            self.storage.create(join(_FOLDER, name), buffer.getbuffer())
+        except FileExistsError:
+            pass
+
+    def _part_names(self) -> list[str]:
+        return [n for n in self.storage.names(_FOLDER) if n.endswith(".parquet")]
+
+    def _refresh(self) -> None:
+        names = self._part_names()
+        if names == self._parts:
+            return
+        frame = self.frame(["row", "hash_high", "hash_low"])
+        self._parts = names
+        self._rows = frame["row"].to_numpy(np.int64)
+        self._hashes = np.empty(len(frame), _HASH)
+        self._hashes["high"] = frame["hash_high"]
+        self._hashes["low"] = frame["hash_low"]
+        self._order = np.argsort(self._hashes, order=("high", "low"), kind="stable")

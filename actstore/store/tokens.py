@@ -1,0 +1,204 @@
+"""Token-level samples: the states of every token of chosen texts, at every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from actstore.errors import MissingShardsError
+from actstore.refs import look_up
+from actstore.store import schema
+from actstore.store.arrays import Shard, ShardedArray, shards_of
+from actstore.store.ledger import Ledger, ShardStats
+from actstore.store.plan import CheckpointSpec, require_same
+from actstore.store.shards import ShardBuilder, ShardLayout, choose_layout
+from actstore.store.storage import join
+from actstore.store.zarr_metadata import (
+    read_array,
+    read_attributes,
+    write_array,
+    write_group,
+)
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+@dataclass(frozen=True)
+class TokenisedText:
+    """One text of a sample; arrays of length n_tokens."""
+
+    row: int
+    token_id: NDArray[np.int32]
+    is_special: NDArray[np.bool_]
+    n_bytes: NDArray[np.int32]
+
+
+class TokenSample:
+    """Reads and writes one token-level sample of one checkpoint."""
+
+    def __init__(self, ledger: Ledger, spec: CheckpointSpec, name: str) -> None:
+        self.name, self.spec = name, spec
+        self._ledger = ledger
+        self._group = join("tokens", name)
+        self.prefix = join(ledger.prefix, self._group)
+        attributes = read_attributes(ledger.storage, self.prefix)
+        self.layout = ShardLayout(
+            n_layers=len(spec.layers),
+            rows_per_shard=attributes["tokens_per_shard"],
+            rows_per_chunk=attributes["tokens_per_chunk"],
+            hidden_size=spec.hidden_size,
+            dtype=spec.dtype,
+        )
+        self._states = ShardedArray(ledger, join(self._group, "states"), self.layout)
+
+    @cached_property
+    def row(self) -> NDArray[np.int64]:
+        """(token,): row of the token's text; -1 on padding."""
+        return self._read("row")
+
+    @cached_property
+    def position(self) -> NDArray[np.int32]:
+        """(token,): place in the text; -1 on padding."""
+        return self._read("position")
+
+    @cached_property
+    def token_id(self) -> NDArray[np.int32]:
+        """(token,): vocabulary id; -1 on padding."""
+        return self._read("token_id")
+
+    @cached_property
+    def is_special(self) -> NDArray[np.bool_]:
+        """(token,): whether the tokenizer added it (CLS, BOS, …)."""
+        return self._read("is_special")
+
+    @cached_property
+    def n_bytes(self) -> NDArray[np.int32]:
+        """(token,): UTF-8 bytes the token stands for."""
+        return self._read("n_bytes")
+
+    @cached_property
+    def spans(self) -> pd.DataFrame:
+        """One line a text: row, start and stop of its tokens on the token axis."""
+        starts = np.flatnonzero(self.position == 0)
+        used = np.flatnonzero(self.row >= 0)
+        ends = np.append(starts[1:], used[-1] + 1 if len(used) else 0)
+        in_use = np.concatenate([[0], np.cumsum(self.row >= 0)])
+        lengths = in_use[ends] - in_use[starts]
+        return pd.DataFrame({"row": self.row[starts], "start": starts, "stop": starts + lengths})
+
+    def committed(self) -> set[int]:
+        return self._states.committed()
+
+    def todo(self) -> list[Shard]:
+        """The shards of the token axis that are not done; their `rows` are token positions."""
+        used = np.flatnonzero(self.row >= 0)
+        done = self.committed()
+        shards = shards_of(used, used, self.layout.rows_per_shard)
+        return [shard for shard in shards if shard.index not in done]
+
+    def new_builder(self) -> ShardBuilder:
+        return ShardBuilder(self.layout)
+
+    def commit(self, shard: Shard, builder: ShardBuilder, stats: ShardStats) -> None:
+        """Write a shard and make it count."""
+        content = self.token_id[shard.rows].tobytes()
+        plan = self.spec.digest()
+        self._ledger.record([self._states.commit(shard, builder, plan, content, stats)])
+
+    def states(self, layer: int, start: int, stop: int) -> NDArray[np.float32]:
+        """Hidden states of a range of tokens at one layer: (token, hidden).
+
+        Raises MissingShardsError and CorruptShardError as pooled reads do.
+        """
+        known = [str(one) for one in self.spec.layers]
+        look_up("stored layer", str(layer), known, "See: actstore info STORE")
+        tokens = np.arange(start, stop)
+        if missing := self._states.missing(tokens):
+            raise MissingShardsError(
+                f"{self._ledger.storage.url}: {len(missing)} shards of the token sample "
+                f"{self.name!r} of {self.spec.model} at {self.spec.checkpoint} are missing. "
+                "Run the same actstore extract command again: it finishes the sample."
+            )
+        out = np.empty((stop - start, self.spec.hidden_size), np.float32)
+        self._states.read(self.spec.layers.index(layer), tokens, out)
+        return out
+
+    def dataset(self) -> xr.Dataset:
+        """The sample as a lazy xarray.Dataset: states (layer, token, hidden) and its labels."""
+        import xarray as xr
+
+        url = join(self._ledger.storage.url, self.prefix)
+        dataset: xr.Dataset = xr.open_zarr(url, chunks=None)
+        return dataset
+
+    def _read(self, name: str) -> NDArray[Any]:
+        return read_array(self._ledger.storage, join(self.prefix, name))
+
+
+def begin_token_sample(
+    ledger: Ledger, spec: CheckpointSpec, name: str, texts: Sequence[TokenisedText]
+) -> TokenSample:
+    """Create a sample, or join the one that is there; PlanMismatchError if its texts differ."""
+    storage, prefix = ledger.storage, join(ledger.prefix, "tokens", name)
+    longest = max(len(text.token_id) for text in texts)
+    total = sum(len(text.token_id) for text in texts)
+    layout = _layout(spec, total, longest)
+    arrays = _token_axis(texts, layout.rows_per_shard)
+    if storage.exists(join(prefix, "zarr.json")):
+        sample = TokenSample(ledger, spec, name)
+        stored: dict[str, Any] = {"rows": sample.spans["row"].tolist(), "n_tokens": len(sample.row)}
+        asked: dict[str, Any] = {"rows": [t.row for t in texts], "n_tokens": len(arrays["row"])}
+        require_same(f"Token sample {name!r}", stored, asked, "Give it another name.")
+        return sample
+    for key, values in arrays.items():
+        write_array(storage, join(prefix, key), values, ("token",), rows_per_chunk=1 << 16)
+    layers = np.array(spec.layers, schema.LAYER.dtype)
+    write_array(storage, join(prefix, "layer"), layers, schema.LAYER.dims, len(layers))
+    states = ShardedArray(ledger, join("tokens", name, "states"), layout)
+    states.begin(len(arrays["row"]), schema.STATES.dims, {"unit": schema.STATES.unit})
+    sizes = {"tokens_per_shard": layout.rows_per_shard, "tokens_per_chunk": layout.rows_per_chunk}
+    write_group(storage, join(ledger.prefix, "tokens"), {})
+    write_group(storage, prefix, sizes, consolidate=True)
+    return TokenSample(ledger, spec, name)
+
+
+def _layout(spec: CheckpointSpec, n_tokens: int, longest: int) -> ShardLayout:
+    """As for pooled arrays, but a shard holds at least the longest text."""
+    chosen = choose_layout(len(spec.layers), spec.hidden_size, spec.dtype, n_tokens)
+    rows = max(chosen.rows_per_shard, 1 << (longest - 1).bit_length())
+    return ShardLayout(
+        chosen.n_layers, rows, chosen.rows_per_chunk, chosen.hidden_size, chosen.dtype
+    )
+
+
+def _token_axis(texts: Sequence[TokenisedText], size: int) -> Mapping[str, NDArray[Any]]:
+    """The token axis: texts one behind the other, none across a shard boundary."""
+    starts, end = [], 0
+    for text in texts:
+        n = len(text.token_id)
+        if end % size + n > size:
+            end = -(-end // size) * size
+        starts.append(end)
+        end += n
+    arrays: dict[str, NDArray[Any]] = {
+        "row": np.full(end, -1, np.int64),
+        "position": np.full(end, -1, np.int32),
+        "token_id": np.full(end, -1, np.int32),
+        "is_special": np.zeros(end, bool),
+        "n_bytes": np.zeros(end, np.int32),
+    }
+    for start, text in zip(starts, texts, strict=True):
+        span = slice(start, start + len(text.token_id))
+        arrays["row"][span] = text.row
+        arrays["position"][span] = np.arange(len(text.token_id))
+        arrays["token_id"][span] = text.token_id
+        arrays["is_special"][span] = text.is_special
+        arrays["n_bytes"][span] = text.n_bytes
+    return arrays

@@ -1,0 +1,188 @@
+"""Zarr v3 metadata documents, and the small unsharded arrays.
+
+A group that holds arrays carries them in its own zarr.json as well (consolidated metadata), so
+that `xarray.open_zarr` opens a checkpoint with one read and without our code. Documents are
+written whole; a group's own document is written last and makes it visible.
+Source: https://zarr-specs.readthedocs.io/en/latest/v3/core/index.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from actstore.store.journal import Json
+from actstore.store.shards import ShardLayout, checksum
+from actstore.store.storage import Storage, join
+
+DOCUMENT = "zarr.json"
+_BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
+_CRC32C = {"name": "crc32c"}
+_FLAT_KEYS = {"name": "default", "configuration": {"separator": "."}}
+
+
+def write_group(
+    storage: Storage, prefix: str, attributes: Mapping[str, Json], *, consolidate: bool = False
+) -> None:
+    """Create or replace a group's document; consolidate: list the nodes below it in it."""
+    document: dict[str, Any] = {
+        "zarr_format": 3,
+        "node_type": "group",
+        "attributes": dict(attributes),
+    }
+    if consolidate:
+        document["consolidated_metadata"] = {
+            "kind": "inline",
+            "must_understand": False,
+            "metadata": _nodes_below(storage, prefix),
+        }
+    write_document(storage, prefix, document)
+
+
+def read_attributes(storage: Storage, prefix: str) -> dict[str, Any]:
+    """A node's attributes. Raises FileNotFoundError where there is no node."""
+    return cast(dict[str, Any], _read_document(storage, prefix).get("attributes", {}))
+
+
+def read_shape(storage: Storage, prefix: str) -> tuple[int, ...]:
+    """An array's shape. Raises FileNotFoundError."""
+    return tuple(_read_document(storage, prefix)["shape"])
+
+
+def sharded_array(
+    layout: ShardLayout, n_rows: int, dims: tuple[str, ...], attributes: Mapping[str, Json]
+) -> dict[str, Any]:
+    """The document of a (layer, row, hidden) array in shards of `layout`."""
+    shard = [layout.n_layers, layout.rows_per_shard, layout.hidden_size]
+    chunk = [1, layout.rows_per_chunk, layout.hidden_size]
+    sharding = {
+        "chunk_shape": chunk,
+        "codecs": [_BYTES, _CRC32C],
+        "index_codecs": [_BYTES, _CRC32C],
+        "index_location": "end",
+    }
+    return _array(
+        shape=[layout.n_layers, n_rows, layout.hidden_size],
+        dtype=layout.dtype,
+        chunk=shard,
+        codecs=[{"name": "sharding_indexed", "configuration": sharding}],
+        dims=dims,
+        fill="NaN",
+        attributes=attributes,
+    )
+
+
+def chunked_array(
+    shape: tuple[int, ...], dtype: str, rows_per_chunk: int, dims: tuple[str, ...]
+) -> dict[str, Any]:
+    """The document of an array in chunks along its first dimension."""
+    return _array(
+        shape=list(shape),
+        dtype=dtype,
+        chunk=[rows_per_chunk, *shape[1:]],
+        codecs=[_BYTES, _CRC32C],
+        dims=dims,
+        fill="NaN" if dtype.startswith("float") else False if dtype == "bool" else 0,
+        attributes={},
+    )
+
+
+def begin_array(storage: Storage, prefix: str, document: dict[str, Any]) -> None:
+    """Create an array, or lengthen it: never shorten the one that is there."""
+    try:
+        stored = read_shape(storage, prefix)
+    except FileNotFoundError:
+        stored = (0,) * len(document["shape"])
+    if any(new > old for new, old in zip(document["shape"], stored, strict=True)):
+        write_document(storage, prefix, document)
+
+
+def write_document(storage: Storage, prefix: str, document: dict[str, Any]) -> None:
+    storage.replace(_document_key(prefix), json.dumps(document, indent=1).encode())
+
+
+def encode_chunk(values: NDArray[Any]) -> bytes:
+    """One chunk of a chunked array, as stored: little-endian values and their crc32c."""
+    data = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+    return data + checksum(data)
+
+
+def chunk_key(prefix: str, index: int, n_dims: int) -> str:
+    """The key of the index-th chunk along the first dimension."""
+    return join(prefix, ".".join(["c", str(index), *["0"] * (n_dims - 1)]))
+
+
+def shard_key(prefix: str, index: int) -> str:
+    """The key of the index-th shard of a sharded (layer, row, hidden) array."""
+    return join(prefix, f"c.0.{index}.0")
+
+
+def write_array(
+    storage: Storage, prefix: str, values: NDArray[Any], dims: tuple[str, ...], rows_per_chunk: int
+) -> None:
+    """Write a whole array in chunks along its first dimension; its document last."""
+    rows = max(1, min(rows_per_chunk, len(values)))
+    for index, start in enumerate(range(0, len(values), rows)):
+        part = values[start : start + rows]
+        padding = [(0, rows - len(part)), *[(0, 0)] * (values.ndim - 1)]
+        chunk = np.pad(part, padding) if len(part) < rows else part
+        storage.replace(chunk_key(prefix, index, values.ndim), encode_chunk(chunk))
+    write_document(storage, prefix, chunked_array(values.shape, values.dtype.name, rows, dims))
+
+
+def read_array(storage: Storage, prefix: str) -> NDArray[Any]:
+    """A whole array, by zarr-python, which checks every checksum."""
+    return cast(NDArray[Any], zarr.open_array(join(storage.url, prefix), mode="r")[...])
+
+
+def _array(
+    *,
+    shape: list[int],
+    dtype: str,
+    chunk: list[int],
+    codecs: list[Any],
+    dims: tuple[str, ...],
+    fill: object,
+    attributes: Mapping[str, Json],
+) -> dict[str, Any]:
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": shape,
+        "data_type": dtype,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}},
+        "chunk_key_encoding": _FLAT_KEYS,
+        "fill_value": fill,
+        "codecs": codecs,
+        "dimension_names": list(dims),
+        "attributes": dict(attributes),
+        "storage_transformers": [],
+    }
+
+
+def _read_document(storage: Storage, prefix: str) -> dict[str, Any]:
+    return cast(dict[str, Any], json.loads(storage.read(_document_key(prefix))))
+
+
+def _document_key(prefix: str) -> str:
+    return join(prefix, DOCUMENT) if prefix else DOCUMENT
+
+
+def _nodes_below(storage: Storage, prefix: str, path: str = "") -> dict[str, Any]:
+    """The documents of all nodes below a group, by their path from it."""
+    nodes: dict[str, Any] = {}
+    for name in storage.names(join(prefix, path) if path else prefix):
+        child = join(path, name) if path else name
+        if not storage.exists(join(prefix, child, DOCUMENT)):
+            continue
+        document = _read_document(storage, join(prefix, child))
+        document.pop("consolidated_metadata", None)
+        nodes[child] = document
+        if document["node_type"] == "group":
+            nodes.update(_nodes_below(storage, prefix, child))
+    return nodes
