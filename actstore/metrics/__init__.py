@@ -1,1 +1,54 @@
 """Metrics: label-free numbers per checkpoint and layer, computed from the store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actstore.metrics import lens_metrics  # noqa: F401  (registers the logit-lens metrics)
+from actstore.metrics.lens import lens_entropy, lens_kl_final_to_layer, lens_kl_layer_to_final
+from actstore.metrics.pooled import (
+    dataset_entropy,
+    effective_rank,
+    mean_cosine,
+    participation_ratio,
+    top_pc_share,
+)
+from actstore.metrics.registry import METRICS, Metric, list_metrics, register, resolve_metrics
+from actstore.metrics.request import MetricsReport, MetricsRequest
+from actstore.metrics.spectra import shannon_entropy, von_neumann_entropy
+from actstore.metrics.tokens import curvature, prompt_entropy
+
+if TYPE_CHECKING:
+    from actstore.metrics.runner import compute_metrics
+
+__all__ = [
+    "METRICS",
+    "Metric",
+    "MetricsReport",
+    "MetricsRequest",
+    "compute_metrics",
+    "curvature",
+    "dataset_entropy",
+    "effective_rank",
+    "lens_entropy",
+    "lens_kl_final_to_layer",
+    "lens_kl_layer_to_final",
+    "list_metrics",
+    "mean_cosine",
+    "participation_ratio",
+    "prompt_entropy",
+    "register",
+    "resolve_metrics",
+    "shannon_entropy",
+    "top_pc_share",
+    "von_neumann_entropy",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load Dask only with the runner: the plain functions do not need it."""
+    if name == "compute_metrics":
+        from actstore.metrics.runner import compute_metrics
+
+        return compute_metrics
+    raise AttributeError(f"module 'actstore.metrics' has no attribute {name!r}")

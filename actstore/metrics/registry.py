@@ -1,0 +1,83 @@
+"""The metrics: what each is made of, and the one place where they are listed.
+
+A metric is data. `chunk` turns a block of rows into sufficient statistics (float64), `combine`
+merges two of them and is associative and commutative, `finalize` makes the number. However the
+rows are split and in whichever order the parts are merged, the number is the same. Metrics that
+name the same `chunk` share its statistics: they are gathered once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+from actstore.refs import look_up
+
+Over = Literal["pooled", "tokens", "lens"]
+
+
+class Statistics(Protocol):
+    """What every statistic can say about itself."""
+
+    @property
+    def n(self) -> int:
+        """How many rows, texts or tokens the number is over."""
+
+    @property
+    def n_undefined(self) -> int:
+        """How many more there were for which it is not defined."""
+
+
+Block = TypeVar("Block")
+Stats = TypeVar("Stats", bound=Statistics)
+
+
+@dataclass(frozen=True)
+class Metric(Generic[Block, Stats]):
+    """One label-free number per (checkpoint, layer)."""
+
+    name: str
+    over: Over
+    """What a chunk is given: rows of a pooled array (PooledBlock), whole texts of a token sample
+    (TokenBlock), or tokens with the lens head (LensBlock)."""
+    chunk: Callable[[Block], Stats]
+    combine: Callable[[Stats, Stats], Stats]
+    finalize: Callable[[Stats], float]
+    """NaN where the number is not defined (one row, constant rows, one token), never 0.0."""
+    reference: str
+    """The definition's source."""
+    unit: str
+    description: str
+    """One line: what it is, with its range."""
+    needs_mean: bool = False
+    """Over "pooled": the chunk needs the mean of all rows, which takes a first pass over them."""
+
+
+METRICS: dict[str, Metric[Any, Any]] = {}
+
+
+def register(metric: Metric[Block, Stats]) -> Metric[Block, Stats]:
+    """Adds a metric to METRICS and returns it; its name must be new."""
+    if metric.name in METRICS:
+        raise RuntimeError(f"the metric {metric.name} is registered twice")
+    METRICS[metric.name] = metric
+    return metric
+
+
+def list_metrics() -> tuple[Metric[Any, Any], ...]:
+    """All metrics: pooled ones first, then tokens, then lens; by name within each."""
+    order = ("pooled", "tokens", "lens")
+    return tuple(sorted(METRICS.values(), key=lambda m: (order.index(m.over), m.name)))
+
+
+def resolve_metrics(names: Iterable[str]) -> tuple[Metric[Any, Any], ...]:
+    """The metrics of these names, in this order, without repeats.
+
+    Raises UnknownNameError, with the nearest names, for one that is not registered.
+    """
+    known = [metric.name for metric in list_metrics()]
+    list_them = "See them all with: actstore metrics --list"
+    return tuple(
+        METRICS[look_up("metric", name, known, list_them)] for name in dict.fromkeys(names)
+    )

@@ -1,0 +1,50 @@
+"""What to compute, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from actstore.store import MetricRecord
+
+
+@dataclass(frozen=True)
+class MetricsRequest:
+    """Which metrics of which states of one model."""
+
+    model: str
+    checkpoints: tuple[str, ...] = ()
+    """All of the model's in the store if empty."""
+    layers: str = "all"
+    """A selection as `actstore.refs.parse_layers` reads it; `all` means all that are stored."""
+    metrics: tuple[str, ...] = ()
+    """If empty, all that the stored data allow."""
+    poolings: tuple[str, ...] = ("mean",)
+    """What metrics of pooled states are computed from."""
+    token_samples: tuple[str, ...] = ()
+    """What metrics of token states are computed from; all stored samples if empty."""
+    task: str | None = None
+    """Only over this task's texts; else over all texts in the store."""
+    workers: int = 1
+    """Processes on this machine; one computes in this process, without a scheduler."""
+    scheduler: str | None = None
+    """Address of a running dask.distributed scheduler, instead of processes of our own."""
+    overwrite: bool = False
+    """Compute again what the store already has for the same inputs."""
+
+
+@dataclass(frozen=True)
+class MetricsReport:
+    """What `compute_metrics` did."""
+
+    records: tuple[MetricRecord, ...]
+    """The values computed and stored now."""
+    reused: int
+    """How many of those asked for the store already had, for the same inputs."""
+    not_possible: tuple[str, ...]
+    """Metrics nobody named that the stored data do not allow, and the command that mends it."""
+    seconds: float
+
+    @property
+    def undefined(self) -> int:
+        """How many of the values are NaN, because the data are degenerate."""
+        return sum(record.value != record.value for record in self.records)

@@ -1,0 +1,51 @@
+"""Metrics of a store: plan, compute, record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from dask.delayed import Delayed
+
+from actstore.metrics.graph import job_graph
+from actstore.metrics.plan import Plan, make_plan
+from actstore.metrics.request import MetricsReport, MetricsRequest
+from actstore.metrics.schedule import computing
+from actstore.metrics.work import Measured
+from actstore.progress import progress
+from actstore.store import MetricRecord, Store
+
+
+def compute_metrics(store: Store, request: MetricsRequest) -> MetricsReport:
+    """Compute metrics for every checkpoint and layer asked for, and record them in the store.
+
+    Values the store has for the same inputs and definition are kept unless `request.overwrite`.
+    Each value is recorded as soon as it is there: a run that is stopped goes on where it was.
+    Raises UnknownNameError and MissingShardsError as `make_plan` does, before anything is read.
+    """
+    start = time.perf_counter()
+    plan = make_plan(store, request)
+    records = _compute(store, request, plan) if plan.jobs else []
+    seconds = time.perf_counter() - start
+    return MetricsReport(tuple(records), plan.reused, plan.not_possible, seconds)
+
+
+def _compute(store: Store, request: MetricsRequest, plan: Plan) -> list[MetricRecord]:
+    records: list[MetricRecord] = []
+    total = sum(len(job.layers) for job in plan.jobs)
+    with (
+        progress(f"Metrics of {request.model}", total, "layer") as advance,
+        computing(request.workers, request.scheduler) as compute,
+    ):
+        measured: Measured
+        for measured in compute(_graphs(store, plan)):
+            found = measured.records()
+            store.record_metrics(found)
+            records += found
+            advance(len(measured.job.layers))
+    return records
+
+
+def _graphs(store: Store, plan: Plan) -> Iterator[Delayed]:
+    for job in plan.jobs:
+        yield job_graph(store.checkpoint(job.model, job.checkpoint), job, plan.rows)

@@ -1,0 +1,163 @@
+"""What one worker does: read a piece of the store itself, and reduce it to statistics."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actstore.metrics.blocks import Floats, LensBlock, PooledBlock, TokenBlock
+from actstore.metrics.lens import final_tile, tokens_per_tile
+from actstore.metrics.moments import MeanSums, mean_sums, merge_mean_sums
+from actstore.metrics.plan import Job
+from actstore.metrics.registry import Metric, Statistics
+from actstore.store import CheckpointGroup, LensHead, MetricRecord, TokenSample, open_store
+
+LayerStatistics: TypeAlias = dict[int, tuple[Statistics, ...]]
+"""By layer, one statistic for each of `distinct(metrics)`."""
+_READ_BYTES = 32 * 2**20
+"""Bound on the token states (all layers, float32) that a lens task reads at once."""
+
+
+def distinct(metrics: Sequence[Metric[Any, Any]]) -> tuple[Metric[Any, Any], ...]:
+    """One metric for every different chunk: metrics with the same one share its statistic."""
+    return tuple({metric.chunk: metric for metric in metrics}.values())
+
+
+def mean_of_rows(url: str, job: Job, rows: NDArray[np.int64]) -> MeanSums:
+    """The first pass over some rows of a pooled array."""
+    return mean_sums(PooledBlock(_read_pooled(url, job, rows)))
+
+
+def merge_means(*parts: MeanSums) -> MeanSums:
+    """The first pass over all of their rows."""
+    return functools.reduce(merge_mean_sums, parts)
+
+
+def pooled_statistics(
+    url: str, job: Job, rows: NDArray[np.int64], means: MeanSums | None
+) -> LayerStatistics:
+    """Statistics of some rows of a pooled array at the job's one layer."""
+    states = _read_pooled(url, job, rows)
+    return _statistics(job, PooledBlock(states, None if means is None else means.mean))
+
+
+def token_statistics(url: str, job: Job, spans: NDArray[np.int64]) -> LayerStatistics:
+    """Statistics of some texts of a token sample, neighbours on its token axis, at one layer.
+
+    spans: (text, 2), each text's range of tokens.
+    """
+    first, last = int(spans[0, 0]), int(spans[-1, 1])
+    states = _sample(url, job).states(job.layers[0], first, last)
+    return _statistics(job, TokenBlock(states, spans - first))
+
+
+def _statistics(job: Job, block: PooledBlock | TokenBlock) -> LayerStatistics:
+    return {job.layers[0]: tuple(metric.chunk(block) for metric in distinct(job.metrics))}
+
+
+def lens_statistics(url: str, job: Job, tokens: NDArray[np.int64]) -> LayerStatistics:
+    """Statistics of some tokens of a sample at all of the job's layers.
+
+    tokens: (n,) positions on the token axis, ascending. The final layer's prediction is made once
+    for each tile of tokens.
+    """
+    group = _group(url, job)
+    head, metrics = _widened(group.head()), distinct(job.metrics)
+    parts = (
+        {
+            layer: tuple(metric.chunk(LensBlock(states, final, head)) for metric in metrics)
+            for layer, states in by_layer.items()
+        }
+        for final, by_layer in _lens_tiles(group, job, tokens, head)
+    )
+    return functools.reduce(merger(job.metrics), parts)
+
+
+def _lens_tiles(
+    group: CheckpointGroup, job: Job, tokens: NDArray[np.int64], head: LensHead
+) -> Iterator[tuple[Any, dict[int, Floats]]]:
+    """The final prediction and the job's layers' states for one tile of tokens after another."""
+    assert job.sample is not None
+    sample, last = group.token_sample(job.sample), group.spec.n_blocks
+    layers = sorted({*job.layers, last})
+    at_once = max(1, _READ_BYTES // (4 * len(layers) * group.spec.hidden_size))
+    step = tokens_per_tile(head.vocabulary_size)
+    for part in np.split(tokens, range(at_once, len(tokens), at_once)):
+        first, stop = int(part[0]), int(part[-1]) + 1
+        states = {layer: sample.states(layer, first, stop)[part - first] for layer in layers}
+        for low in range(0, len(part), step):
+            tile = {layer: states[layer][low : low + step] for layer in layers}
+            yield final_tile(tile[last], head), {layer: tile[layer] for layer in job.layers}
+
+
+def _widened(head: LensHead) -> LensHead:
+    """The head with float32 arrays: widening them anew for each tile costs more than the tile."""
+    return replace(head, arrays={k: v.astype(np.float32) for k, v in head.arrays.items()})
+
+
+def merger(metrics: Sequence[Metric[Any, Any]]) -> Callable[..., LayerStatistics]:
+    """A function that merges the statistics of any number of parts."""
+    return functools.partial(_merge, distinct(metrics))
+
+
+def _merge(metrics: Sequence[Metric[Any, Any]], *parts: LayerStatistics) -> LayerStatistics:
+    return {
+        layer: tuple(
+            functools.reduce(metric.combine, (part[layer][i] for part in parts))
+            for i, metric in enumerate(metrics)
+        )
+        for layer in parts[0]
+    }
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A job and the statistics of all of its data."""
+
+    job: Job
+    statistics: LayerStatistics
+
+    def records(self) -> list[MetricRecord]:
+        """The finished values."""
+        place = {metric.chunk: i for i, metric in enumerate(distinct(self.job.metrics))}
+        return [
+            self._record(layer, metric, statistics[place[metric.chunk]])
+            for layer, statistics in self.statistics.items()
+            for metric in self.job.metrics
+        ]
+
+    def _record(self, layer: int, metric: Metric[Any, Any], stats: Statistics) -> MetricRecord:
+        return MetricRecord(
+            model=self.job.model,
+            checkpoint=self.job.checkpoint,
+            layer=layer,
+            metric=metric.name,
+            source=self.job.source,
+            value=metric.finalize(stats),
+            n=stats.n,
+            definition=metric.reference,
+            parameters={
+                "inputs": self.job.inputs,
+                "n_undefined": stats.n_undefined,
+                "unit": metric.unit,
+            },
+        )
+
+
+def _group(url: str, job: Job) -> CheckpointGroup:
+    return open_store(url).checkpoint(job.model, job.checkpoint)
+
+
+def _sample(url: str, job: Job) -> TokenSample:
+    assert job.sample is not None
+    return _group(url, job).token_sample(job.sample)
+
+
+def _read_pooled(url: str, job: Job, rows: NDArray[np.int64]) -> NDArray[Any]:
+    assert job.pooling is not None
+    return _group(url, job).read(job.pooling, job.layers[0], rows)

@@ -1,0 +1,173 @@
+"""Laws that hold for every metric that is registered."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from metric_blocks import LinearHead, lens_blocks, pooled_blocks, token_blocks
+
+from actstore.errors import UnknownNameError
+from actstore.metrics import METRICS, Metric, list_metrics, register, resolve_metrics
+
+every_metric = pytest.mark.parametrize("metric", list_metrics(), ids=lambda m: m.name)
+
+
+def value(metric: Metric[Any, Any], blocks: list[Any]) -> float:
+    return metric.finalize(functools.reduce(metric.combine, map(metric.chunk, blocks)))
+
+
+@every_metric
+@pytest.mark.parametrize("cuts", [[1], [30], [1, 2, 3], [7, 19, 20, 41], list(range(1, 60))])
+def test_any_split_of_the_rows_gives_the_same_number(
+    metric: Metric[Any, Any], cuts: list[int], blocks_of: Callable[..., Any]
+) -> None:
+    whole = value(metric, blocks_of(metric, 60, []))
+    assert np.isfinite(whole)
+    assert value(metric, blocks_of(metric, 60, cuts)) == pytest.approx(whole, rel=1e-9, abs=1e-12)
+
+
+@every_metric
+def test_fewer_rows_than_dimensions_may_be_split_too(
+    metric: Metric[Any, Any], blocks_of: Callable[..., Any]
+) -> None:
+    whole = value(metric, blocks_of(metric, 9, []))
+    assert np.isfinite(whole)
+    assert value(metric, blocks_of(metric, 9, [2, 5])) == pytest.approx(whole, rel=1e-9)
+
+
+@every_metric
+@pytest.mark.parametrize("seed", range(4))
+def test_any_order_and_tree_of_merges_gives_the_same_number(
+    metric: Metric[Any, Any], seed: int, blocks_of: Callable[..., Any]
+) -> None:
+    whole = value(metric, blocks_of(metric, 60, []))
+    stats = [metric.chunk(block) for block in blocks_of(metric, 60, [3, 9, 22, 23, 40, 55])]
+    rng = np.random.default_rng(seed)
+    while len(stats) > 1:
+        a = stats.pop(rng.integers(len(stats)))
+        b = stats.pop(rng.integers(len(stats)))
+        stats.append(metric.combine(a, b))
+    assert metric.finalize(stats[0]) == pytest.approx(whole, rel=1e-9, abs=1e-12)
+
+
+@every_metric
+def test_counts_add_up_to_the_rows_given(
+    metric: Metric[Any, Any], blocks_of: Callable[..., Any]
+) -> None:
+    blocks = blocks_of(metric, 60, [11, 37])
+    stats = functools.reduce(metric.combine, map(metric.chunk, blocks))
+    assert stats.n + stats.n_undefined == 60
+    assert stats.n > 50
+
+
+@every_metric
+def test_statistics_are_float64_whatever_the_rows_are(
+    metric: Metric[Any, Any], blocks_of: Callable[..., Any]
+) -> None:
+    stats = metric.chunk(blocks_of(metric, 20, [])[0])
+    arrays = [v for v in vars(stats).values() if isinstance(v, np.ndarray)]
+    floats = [v for v in vars(stats).values() if isinstance(v, float)]
+    assert all(array.dtype == np.float64 for array in arrays)
+    assert arrays or floats
+
+
+@every_metric
+def test_rows_that_are_not_finite_never_give_a_number_that_looks_right(
+    metric: Metric[Any, Any], blocks_of: Callable[..., Any]
+) -> None:
+    [block] = blocks_of(metric, 20, [])
+    states = np.full_like(block.states, np.nan)
+    stats = metric.chunk(replace(block, states=states))
+    assert np.isnan(metric.finalize(stats))
+
+
+@pytest.mark.parametrize("metric", [m for m in list_metrics() if m.over == "pooled"])
+def test_one_row_has_no_value_but_a_count(metric: Metric[Any, Any], rng: Any) -> None:
+    stats = metric.chunk(pooled_blocks(rng.normal(size=(1, 8)), [])[0])
+    assert np.isnan(metric.finalize(stats))
+    assert stats.n + stats.n_undefined == 1
+
+
+@pytest.mark.parametrize("name", [m.name for m in list_metrics() if m.needs_mean])
+def test_metrics_of_directions_leave_out_rows_without_one(name: str, rng: Any) -> None:
+    rows = rng.normal(size=(21, 8))
+    rows[0] = rows[1:].mean(axis=0)
+    metric = METRICS[name]
+    stats = metric.chunk(pooled_blocks(rows, [])[0])
+    assert (stats.n, stats.n_undefined) == (20, 1)
+    assert np.isfinite(metric.finalize(stats))
+
+
+@pytest.mark.parametrize(
+    "name", ["dataset_entropy", "effective_rank", "participation_ratio", "top_pc_share"]
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("cuts", [[], [3]])
+def test_constant_rows_have_no_spread_to_measure(
+    name: str, dtype: type, cuts: list[int], rng: Any
+) -> None:
+    rows = np.tile(rng.normal(size=12).astype(dtype), (10, 1))
+    blocks = pooled_blocks(rows, cuts)
+    assert np.isnan(value(METRICS[name], blocks))
+
+
+@pytest.mark.parametrize("metric", [m for m in list_metrics() if m.over == "tokens"])
+def test_texts_of_one_token_are_counted_and_left_out(metric: Metric[Any, Any], rng: Any) -> None:
+    long, short = rng.normal(size=(6, 8)), rng.normal(size=(1, 8))
+    only_short = metric.chunk(token_blocks([short, short], [])[0])
+    assert np.isnan(metric.finalize(only_short))
+    assert (only_short.n, only_short.n_undefined) == (0, 2)
+    both = metric.chunk(token_blocks([short, long], [])[0])
+    alone = metric.chunk(token_blocks([long], [])[0])
+    assert (both.n, both.n_undefined) == (1, 1)
+    assert metric.finalize(both) == metric.finalize(alone)
+
+
+@pytest.mark.parametrize("metric", [m for m in list_metrics() if m.over == "lens"])
+def test_tokens_without_finite_logits_are_counted_and_left_out(
+    metric: Metric[Any, Any], rng: Any
+) -> None:
+    states, final = rng.normal(size=(5, 8)), rng.normal(size=(5, 8))
+    head = LinearHead(rng.normal(size=(8, 40)))
+    kept = metric.finalize(metric.chunk(lens_blocks(states[1:], final[1:], head, [])[0]))
+    states[0] = np.nan
+    stats = metric.chunk(lens_blocks(states, final, head, [])[0])
+    assert (stats.n, stats.n_undefined) == (4, 1)
+    assert metric.finalize(stats) == pytest.approx(kept)
+
+
+def test_an_unknown_metric_names_the_nearest_and_the_list() -> None:
+    with pytest.raises(UnknownNameError, match=r"'effective_rank'.*actstore metrics --list"):
+        resolve_metrics(["curvature", "efective_rank"])
+
+
+def test_metrics_asked_for_twice_are_measured_once() -> None:
+    names = [m.name for m in resolve_metrics(["curvature", "lens_entropy", "curvature"])]
+    assert names == ["curvature", "lens_entropy"]
+
+
+def test_a_name_can_be_registered_once_only() -> None:
+    before = dict(METRICS)
+    with pytest.raises(RuntimeError, match="registered twice"):
+        register(METRICS["curvature"])
+    assert before == METRICS
+
+
+def test_metrics_with_the_same_chunk_merge_alike() -> None:
+    """They share one statistic, so they must not disagree on how it is merged."""
+    merges: dict[Any, Any] = {}
+    for metric in list_metrics():
+        assert merges.setdefault(metric.chunk, metric.combine) is metric.combine
+
+
+@every_metric
+def test_every_metric_says_what_it_is(metric: Metric[Any, Any]) -> None:
+    assert metric.reference
+    assert metric.unit
+    assert metric.description
+    assert "\n" not in metric.description
