@@ -13,6 +13,7 @@ from actstore.store.results import MetricRecord, ScoreRecord
 from actstore.store.shards import ShardBuilder, ShardLayout
 from actstore.store.store import Store, create_store, open_store
 from actstore.store.tokens import TokenisedText, TokenSample
+from actstore.store.verify import Problem, VerifyReport, verify_store
 
 __all__ = [
     "CheckpointGroup",
@@ -20,6 +21,7 @@ __all__ = [
     "Json",
     "LensHead",
     "MetricRecord",
+    "Problem",
     "ScoreRecord",
     "Shard",
     "ShardBuilder",
@@ -29,6 +31,8 @@ __all__ = [
     "TaskBundle",
     "TokenSample",
     "TokenisedText",
+    "VerifyReport",
     "create_store",
     "open_store",
+    "verify_store",
 ]

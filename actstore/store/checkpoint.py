@@ -104,11 +104,10 @@ class CheckpointGroup:
         n_tokens, truncated: (rows in the shard,), for `shard.rows` in order.
         """
         self._write_lengths(shard, n_tokens, truncated)
-        hashes = self.texts.hashes_of(shard.rows).tobytes()
-        plan = self.spec.digest()
+        plan, content = self.spec.digest(), self._hashes(shard.rows)
         self.ledger.record(
             [
-                self._array(pooling).commit(shard, builder, plan, hashes, stats)
+                self._array(pooling).commit(shard, builder, plan, content, stats)
                 for pooling, builder in builders.items()
             ]
         )
@@ -182,6 +181,21 @@ class CheckpointGroup:
         names = [name for name in self.storage.names(prefix) if name != "zarr.json"]
         arrays = {name: read_array(self.storage, join(prefix, name)) for name in names}
         return LensHead.from_json(read_attributes(self.storage, prefix), arrays)
+
+    def sharded_array(self, name: str) -> ShardedArray:
+        """An array by its name in commit records: `mean_pool`, `tokens/sample/states`."""
+        if name.endswith(_POOL):
+            return self._array(name.removesuffix(_POOL))
+        return self.token_sample(name.split("/")[1]).array
+
+    def content(self, name: str, rows: NDArray[np.int64]) -> bytes:
+        """What identifies the texts in a range of rows: their hashes, or their token ids."""
+        if name.endswith(_POOL):
+            return self._hashes(np.intersect1d(rows, self.texts.rows(), assume_unique=True))
+        return self.token_sample(name.split("/")[1]).content(rows)
+
+    def _hashes(self, rows: NDArray[np.int64]) -> bytes:
+        return self.texts.hashes_of(rows).tobytes()
 
     @property
     def _options(self) -> str:

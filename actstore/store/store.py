@@ -69,12 +69,12 @@ def create_store(url: str | os.PathLike[str]) -> Store:
     Raises InvalidInputError where something else is in the way.
     """
     storage = open_storage(url)
-    if storage.names(""):
-        return open_store(url)
     if storage.root.is_file():
         raise InvalidInputError(f"{storage.url} is a file; a store is a folder. Choose another.")
+    if storage.names(""):
+        return open_store(url)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    attributes = {
+    attributes: dict[str, Json] = {
         "format_version": FORMAT_VERSION,
         "created_by": f"actstore {__version__}",
         "created_at": now,

@@ -56,7 +56,7 @@ class TokenSample:
             hidden_size=spec.hidden_size,
             dtype=spec.dtype,
         )
-        self._states = ShardedArray(ledger, join(self._group, "states"), self.layout)
+        self.array = ShardedArray(ledger, join(self._group, "states"), self.layout)
 
     @cached_property
     def row(self) -> NDArray[np.int64]:
@@ -94,7 +94,7 @@ class TokenSample:
         return pd.DataFrame({"row": self.row[starts], "start": starts, "stop": starts + lengths})
 
     def committed(self) -> set[int]:
-        return self._states.committed()
+        return self.array.committed()
 
     def todo(self) -> list[Shard]:
         """The shards of the token axis that are not done; their `rows` are token positions."""
@@ -108,9 +108,14 @@ class TokenSample:
 
     def commit(self, shard: Shard, builder: ShardBuilder, stats: ShardStats) -> None:
         """Write a shard and make it count."""
-        content = self.token_id[shard.rows].tobytes()
+        content = self.content(shard.rows)
         plan = self.spec.digest()
-        self._ledger.record([self._states.commit(shard, builder, plan, content, stats)])
+        self._ledger.record([self.array.commit(shard, builder, plan, content, stats)])
+
+    def content(self, tokens: NDArray[np.int64]) -> bytes:
+        """What identifies a range of tokens: the ids of those that are in use."""
+        ids = self.token_id[tokens[tokens < len(self.token_id)]]
+        return ids[ids >= 0].tobytes()
 
     def states(self, layer: int, start: int, stop: int) -> NDArray[np.float32]:
         """Hidden states of a range of tokens at one layer: (token, hidden).
@@ -120,14 +125,14 @@ class TokenSample:
         known = [str(one) for one in self.spec.layers]
         look_up("stored layer", str(layer), known, "See: actstore info STORE")
         tokens = np.arange(start, stop)
-        if missing := self._states.missing(tokens):
+        if missing := self.array.missing(tokens):
             raise MissingShardsError(
                 f"{self._ledger.storage.url}: {len(missing)} shards of the token sample "
                 f"{self.name!r} of {self.spec.model} at {self.spec.checkpoint} are missing. "
                 "Run the same actstore extract command again: it finishes the sample."
             )
         out = np.empty((stop - start, self.spec.hidden_size), np.float32)
-        self._states.read(self.spec.layers.index(layer), tokens, out)
+        self.array.read(self.spec.layers.index(layer), tokens, out)
         return out
 
     def dataset(self) -> xr.Dataset:

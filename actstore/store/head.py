@@ -1,0 +1,130 @@
+"""The lens head: how a model reads tokens out of a hidden state, kept as a short program.
+
+Families differ in what stands between the last block and the logits: a norm, a projection, a scale,
+a soft cap, a bias. The store keeps those steps and their arrays, so that a logit lens needs no
+model. The program was replayed against the model when it was found; `max_abs_error` says how well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from actstore.errors import CorruptShardError
+from actstore.store.head_ops import (
+    EVERY_TOKEN,
+    Floats,
+    HeadOp,
+    Linear,
+    array_names,
+    op_from_json,
+    op_to_json,
+)
+from actstore.store.journal import Json
+
+__all__ = ["HeadOp", "LensHead"]
+
+
+@dataclass(frozen=True)
+class LensHead:
+    """The steps from a block's raw output to the logits: a norm part, the unembedding, the rest.
+
+    Source of the logit lens: nostalgebraist 2020, https://www.lesswrong.com/posts/AcKRB8wDpdaN6v6ru.
+    """
+
+    ops: tuple[HeadOp, ...]
+    """The first takes a layer's states, the last gives logits."""
+    arrays: Mapping[str, Floats]
+    """By the names the ops use: float32, or float16 where the model's weights are."""
+    max_abs_error: float
+    """Largest difference between these logits, in float32, and the model's own, on probe tokens."""
+
+    def logits(self, states: Floats) -> Floats:
+        """The logits of any layer's states: (n, hidden) -> (n, vocabulary).
+
+        Computed and returned in float64 if the states are float64, else in float32.
+        """
+        return self.unembed(self.norm(states))
+
+    def norm(self, states: Floats) -> Floats:
+        """What the unembedding multiplies: (n, hidden) -> (n, width of the unembedding).
+
+        The final norm, and whatever else a model does before the unembedding (OPT-350m's
+        projection, BERT's dense layer and its norm). float64 if the states are, else float32.
+        """
+        return self._replay(self.ops[: self._unembedding_index], states)
+
+    def unembed(self, normed: Floats, tokens: slice = EVERY_TOKEN) -> Floats:
+        """Logits of what `norm` returned: (n, width) -> (n, vocabulary), or only of some tokens.
+
+        A slice of the vocabulary touches only those rows of the unembedding: walk over it in slices
+        where (n, vocabulary) does not fit. Includes biases, scales and soft caps.
+        """
+        x = np.asarray(normed, dtype=_compute_dtype(normed))
+        x = self._unembedding_op.apply(x, self.arrays, tokens)
+        return self._replay(self.ops[self._unembedding_index + 1 :], x)
+
+    @property
+    def unembedding(self) -> Floats:
+        """The unembedding matrix as stored, (vocabulary, width)."""
+        return self.arrays[self._unembedding_op.weight]
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many tokens have a logit."""
+        return int(self.unembedding.shape[0])
+
+    def to_json(self) -> dict[str, Json]:
+        """The program without its arrays, as JSON."""
+        return {
+            "ops": [op_to_json(op) for op in self.ops],
+            "max_abs_error": self.max_abs_error,
+        }
+
+    @classmethod
+    def from_json(cls, program: Mapping[str, Any], arrays: Mapping[str, Floats]) -> LensHead:
+        """The head whose program `to_json` wrote, over the arrays stored beside it.
+
+        Raises CorruptShardError if the program is not one this version knows, or lacks an array.
+        """
+        try:
+            ops = tuple(op_from_json(fields) for fields in program["ops"])
+            head = cls(ops, arrays, float(program["max_abs_error"]))
+        except (KeyError, TypeError) as error:
+            raise CorruptShardError(
+                f"The stored lens head is no program this actstore knows ({error!r}): "
+                f"{dict(program)}. Extract this checkpoint's lens head again, or update actstore."
+            ) from error
+        head._require_whole()
+        return head
+
+    @property
+    def _unembedding_index(self) -> int:
+        return max(i for i, op in enumerate(self.ops) if isinstance(op, Linear))
+
+    @property
+    def _unembedding_op(self) -> Linear:
+        op = self.ops[self._unembedding_index]
+        assert isinstance(op, Linear)
+        return op
+
+    def _replay(self, ops: tuple[HeadOp, ...], x: Floats) -> Floats:
+        x = np.asarray(x, dtype=_compute_dtype(x))
+        for op in ops:
+            x = op.apply(x, self.arrays)
+        return x
+
+    def _require_whole(self) -> None:
+        missing = [name for op in self.ops for name in array_names(op) if name not in self.arrays]
+        if missing or not any(isinstance(op, Linear) for op in self.ops):
+            raise CorruptShardError(
+                f"The stored lens head lacks {', '.join(missing) or 'an unembedding'}. "
+                "Extract this checkpoint's lens head again."
+            )
+
+
+def _compute_dtype(states: Floats) -> type[np.floating[Any]]:
+    return np.float64 if np.asarray(states).dtype == np.float64 else np.float32

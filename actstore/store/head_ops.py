@@ -1,0 +1,182 @@
+"""The steps a lens head is made of: plain data that numpy can replay.
+
+An op names its arrays; the arrays themselves stand beside the program in `LensHead.arrays`. Every
+op acts on each row of (n, width) alone and computes in the dtype of what it gets, float32 or
+float64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actstore.store.journal import Json
+
+Floats = NDArray[np.floating[Any]]
+EVERY_TOKEN = slice(None)
+
+
+@dataclass(frozen=True)
+class _Norm:
+    """What both norms hold."""
+
+    gain: str
+    """(width,): the effective gain. 1 + w where a model stores w; ones where it has no gain."""
+    bias: str
+    """(width,): zeros where the model has none."""
+    epsilon: float
+    """Added to the variance, inside the square root."""
+
+    def _scaled(self, x: Floats, arrays: Mapping[str, Floats]) -> Floats:
+        inverse = 1 / np.sqrt(np.square(x).mean(axis=-1, keepdims=True) + self.epsilon)
+        gain, bias = (arrays[name].astype(x.dtype, copy=False) for name in (self.gain, self.bias))
+        y: Floats = x * inverse * gain + bias
+        return y
+
+
+@dataclass(frozen=True)
+class LayerNorm(_Norm):
+    """(x - mean) / sqrt(variance + epsilon) * gain + bias, with the population's variance.
+
+    Source: Ba et al. 2016, https://arxiv.org/abs/1607.06450, section 3.
+    """
+
+    kind: ClassVar[str] = "layer_norm"
+
+    def apply(self, x: Floats, arrays: Mapping[str, Floats]) -> Floats:
+        """The norm of each row of x (n, width), of the same shape and dtype."""
+        return self._scaled(x - x.mean(axis=-1, keepdims=True), arrays)
+
+
+@dataclass(frozen=True)
+class RmsNorm(_Norm):
+    """x / sqrt(mean(x²) + epsilon) * gain + bias.
+
+    Source: Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467, equation 4.
+    """
+
+    kind: ClassVar[str] = "rms_norm"
+
+    def apply(self, x: Floats, arrays: Mapping[str, Floats]) -> Floats:
+        """The norm of each row of x (n, width), of the same shape and dtype."""
+        return self._scaled(x, arrays)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """x @ weight.T + bias."""
+
+    weight: str
+    """(out, in); for the unembedding, one row a token of the vocabulary."""
+    bias: str | None
+    """(out,)"""
+    kind: ClassVar[str] = "linear"
+
+    def apply(
+        self, x: Floats, arrays: Mapping[str, Floats], outputs: slice = EVERY_TOKEN
+    ) -> Floats:
+        """(n, in) -> (n, out), or only the columns `outputs`; weights are widened to x's dtype."""
+        y: Floats = x @ arrays[self.weight][outputs].astype(x.dtype, copy=False).T
+        if self.bias is not None:
+            y += arrays[self.bias][outputs].astype(x.dtype, copy=False)
+        return y
+
+
+@dataclass(frozen=True)
+class Scale:
+    """x * factor: Cohere's logit scale, Granite's 1 / logits_scaling."""
+
+    factor: float
+    kind: ClassVar[str] = "scale"
+
+    def apply(self, x: Floats, arrays: Mapping[str, Floats]) -> Floats:
+        """Elementwise, in x's dtype."""
+        return x * self.factor
+
+
+@dataclass(frozen=True)
+class Softcap:
+    """cap * tanh(x / cap).
+
+    Source: Gemma Team 2024 (Gemma 2), https://arxiv.org/abs/2408.00118, section 2.
+    """
+
+    cap: float
+    kind: ClassVar[str] = "softcap"
+
+    def apply(self, x: Floats, arrays: Mapping[str, Floats]) -> Floats:
+        """Elementwise, in x's dtype."""
+        y: Floats = np.tanh(x / self.cap) * self.cap
+        return y
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A function of each number: one of ACTIVATIONS."""
+
+    function: str
+    kind: ClassVar[str] = "activation"
+
+    def apply(self, x: Floats, arrays: Mapping[str, Floats]) -> Floats:
+        """Elementwise, in x's dtype."""
+        return ACTIVATIONS[self.function](x)
+
+
+HeadOp = LayerNorm | RmsNorm | Linear | Scale | Softcap | Activation
+OPS: dict[str, type[HeadOp]] = {
+    op.kind: op for op in (LayerNorm, RmsNorm, Linear, Scale, Softcap, Activation)
+}
+
+
+def op_to_json(op: HeadOp) -> dict[str, Json]:
+    """{"kind": …} and the op's fields."""
+    return {"kind": op.kind, **asdict(op)}
+
+
+def op_from_json(fields: Mapping[str, Any]) -> HeadOp:
+    """The op that `op_to_json` wrote. KeyError or TypeError if it is none we know."""
+    return OPS[fields["kind"]](**{name: v for name, v in fields.items() if name != "kind"})
+
+
+def array_names(op: HeadOp) -> list[str]:
+    """The names of the arrays the op uses."""
+    names = (getattr(op, role, None) for role in ("gain", "weight", "bias"))
+    return [name for name in names if name is not None]
+
+
+_erf = np.frompyfunc(math.erf, 1, 1)  # numpy has none, and scipy is not needed to read a store
+
+
+def _gelu(x: Floats) -> Floats:
+    """Source: Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415, section 2."""
+    erf: Floats = _erf(x / math.sqrt(2)).astype(x.dtype)
+    return x * (1 + erf) / 2
+
+
+def _gelu_tanh(x: Floats) -> Floats:
+    """The approximation of the same section."""
+    y: Floats = x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2
+    return y
+
+
+def _silu(x: Floats) -> Floats:
+    y: Floats = x * (1 + np.tanh(x / 2)) / 2  # x * sigmoid(x), written so that nothing overflows
+    return y
+
+
+def _relu(x: Floats) -> Floats:
+    return np.maximum(x, 0)
+
+
+ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
+    "silu": _silu,
+    "relu": _relu,
+    "tanh": np.tanh,
+}

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actstore.errors import InvalidTextError, UnknownTextError
+from actstore.store import create_store, open_store
+from actstore.store.texts import hash_texts
+
+
+def test_equal_texts_share_a_row_and_keep_the_order_of_first_use(tmp_path: Path) -> None:
+    store = create_store(tmp_path / "s.zarr")
+    rows = store.add_texts(["b", "a", "b", "c", "a"])
+    assert rows.tolist() == [0, 1, 0, 2, 1]
+    assert store.texts()["text"].tolist() == ["b", "a", "c"]
+    assert store.texts()["n_bytes"].tolist() == [1, 1, 1]
+
+
+def test_new_texts_start_a_part_at_a_shard_boundary_and_old_rows_stay(tmp_path: Path) -> None:
+    store = create_store(tmp_path / "s.zarr")
+    first = store.add_texts(["x", "y"])
+    second = store.add_texts(["y", "z"])
+    assert first.tolist() == [0, 1]
+    assert second.tolist() == [1, 4096]
+    assert store.text_rows().tolist() == [0, 1, 4096]
+    assert open_store(store.url).rows_of(["z", "x"]).tolist() == [4096, 0]
+
+
+def test_a_store_opened_before_sees_texts_added_by_another(tmp_path: Path) -> None:
+    early = create_store(tmp_path / "s.zarr")
+    early.add_texts(["x"])
+    open_store(early.url).add_texts(["y"])
+    assert early.rows_of(["y"]).tolist() == [4096]
+
+
+def test_texts_come_back_exactly(tmp_path: Path) -> None:
+    store = create_store(tmp_path / "s.zarr")
+    texts = [" leading", "trailing ", "tab\tand\nnewline", "Ünïcödé 🙂", "\u2028", "a" * 10_000]
+    rows = store.add_texts(texts)
+    assert store.read_texts(rows[::-1]) == texts[::-1]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), max_size=30))
+def test_rows_of_finds_what_add_gave(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str]
+) -> None:
+    store = create_store(tmp_path_factory.mktemp("texts") / "s.zarr")
+    rows = store.add_texts(texts)
+    np.testing.assert_array_equal(store.rows_of(texts), rows)
+    assert store.read_texts(rows) == texts
+
+
+def test_the_hash_is_blake2b_of_the_utf8() -> None:
+    digest = hashlib.blake2b("é".encode(), digest_size=16).digest()
+    (hashed,) = hash_texts(["é"])
+    assert int(hashed["high"]) == int.from_bytes(digest[:8], "big")
+    assert int(hashed["low"]) == int.from_bytes(digest[8:], "big")
+
+
+def test_a_text_that_was_never_added_is_named_with_the_command_to_add_it(tmp_path: Path) -> None:
+    store = create_store(tmp_path / "s.zarr")
+    store.add_texts(["x"])
+    with pytest.raises(UnknownTextError, match=r"1 of 2 texts.*'nowhere'.*actstore collect"):
+        store.rows_of(["x", "nowhere"])
+    with pytest.raises(UnknownTextError, match="row"):
+        store.read_texts([5])
+
+
+@pytest.mark.parametrize(("text", "says"), [("", "empty"), ("\ud800", "Unicode")])
+def test_texts_no_tokenizer_takes_are_refused_and_nothing_is_added(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    store = create_store(tmp_path / "s.zarr")
+    with pytest.raises(InvalidTextError, match=says):
+        store.add_texts(["fine", text])
+    assert len(store.texts()) == 0
