@@ -1,0 +1,31 @@
+# Everything runs in .venv, with the versions of constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check setup clean
+
+demo: setup ## train a tiny model, then extract, evaluate, measure and report
+	$(BIN)/actstore demo
+
+test: check ## lint, types, the rooms' import contracts, then every test
+	$(BIN)/python -m pytest -n 2
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy actstore
+	$(BIN)/lint-imports
+
+setup: $(VENV)/.installed
+
+# torch first and alone: whatever build of it is there satisfies the extras.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/pip install --quiet -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[all]" --group dev
+	touch $@
+
+clean:
+	rm -rf $(VENV) actstore-demo
