@@ -5,6 +5,7 @@ from __future__ import annotations
 from actstore.store.arrays import Shard
 from actstore.store.bundles import TaskBundle
 from actstore.store.checkpoint import CheckpointGroup
+from actstore.store.describe import PoolingStatus, StoreInfo, describe_store, extraction_status
 from actstore.store.head import LensHead
 from actstore.store.journal import Json
 from actstore.store.ledger import ShardStats
@@ -21,6 +22,7 @@ __all__ = [
     "Json",
     "LensHead",
     "MetricRecord",
+    "PoolingStatus",
     "Problem",
     "ScoreRecord",
     "Shard",
@@ -28,11 +30,14 @@ __all__ = [
     "ShardLayout",
     "ShardStats",
     "Store",
+    "StoreInfo",
     "TaskBundle",
     "TokenSample",
     "TokenisedText",
     "VerifyReport",
     "create_store",
+    "describe_store",
+    "extraction_status",
     "open_store",
     "verify_store",
 ]
