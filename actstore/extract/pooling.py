@@ -98,7 +98,7 @@ def _last(hidden: Tensor, mask: Tensor) -> Tensor:
 
 def _first(hidden: Tensor, mask: Tensor) -> Tensor:
     del mask  # padded on the right: the first token is always real
-    return hidden[:, 0].float()
+    return hidden[:, 0].to(torch.float32, copy=True)  # a view would keep all tokens in memory
 
 
 def _weighted_mean(hidden: Tensor, mask: Tensor) -> Tensor:

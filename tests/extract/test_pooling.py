@@ -53,6 +53,15 @@ def test_what_stands_in_the_padding_never_shows(name: str, garbage: float) -> No
     assert torch.equal(pool(clean, mask), pool(dirty, mask))
 
 
+@pytest.mark.parametrize("name", POOLINGS)
+def test_a_pooled_vector_is_a_copy_that_later_changes_do_not_reach(name: str) -> None:
+    hidden, mask = padded(torch.float32, padding=0.0)
+    pooled = POOLINGS[name].pool(hidden, mask)
+    before = pooled.clone()
+    hidden += 1
+    assert torch.equal(pooled, before)
+
+
 def test_the_mean_of_many_float16_states_is_summed_in_float32() -> None:
     hidden = torch.full((1, 4096, 2), 30.0, dtype=torch.float16)  # the sum, 122880, is beyond fp16
     pooled = POOLINGS["mean"].pool(hidden, torch.ones(1, 4096, dtype=torch.bool))

@@ -1,0 +1,188 @@
+"""Load a checkpoint: its configuration and tokenizer, and its weights when they are needed."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import tokenizers
+import torch
+import transformers
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
+from transformers.utils import logging as transformers_logging
+
+from actstore import __version__
+from actstore.errors import InvalidInputError, ModelStructureError
+from actstore.extract.blocks import ModelStructure, find_structure
+from actstore.extract.layers import require_padding_to_be_ignored
+from actstore.extract.sources import Source
+
+
+@dataclass(frozen=True)
+class LoadSettings:
+    """How weights are loaded."""
+
+    device: str = "auto"
+    """`auto`: the accelerator if there is one, else `cpu`; or torch's name of a device."""
+    compute_dtype: str = "auto"
+    """`auto`: the weights' own dtype on an accelerator, float32 on a CPU."""
+    attn: str | None = None
+    """transformers' attn_implementation: `sdpa`, `eager`, `flash_attention_2`; None: its choice."""
+    pickled_weights: bool = False
+    """Read pytorch_model.bin where there are no safetensors."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in evaluation mode on its device."""
+
+    source: Source
+    structure: ModelStructure
+    lm: nn.Module | None
+    """The model with its language-model head, where it was asked for and has one."""
+    device: torch.device
+    dtype: torch.dtype
+    """Of the computation."""
+
+
+def load_config(source: Source) -> transformers.PretrainedConfig:
+    """A checkpoint's configuration."""
+    with quiet():
+        return AutoConfig.from_pretrained(
+            source.name, revision=source.revision, trust_remote_code=source.trust_remote_code
+        )
+
+
+def load_model(source: Source, settings: LoadSettings, *, lm_head: bool) -> LoadedModel:
+    """Load a checkpoint's weights, and find and check its blocks.
+
+    lm_head: keep the language-model head too, where the checkpoint has one. Raises
+    ModelStructureError for a model whose layers cannot be told, or whose weights are incomplete.
+    """
+    config = load_config(source)
+    device = resolve_device(settings.device)
+    dtype = resolve_dtype(settings.compute_dtype, config, device)
+    auto = _auto_class(config) if lm_head else AutoModel
+    with quiet():
+        model, report = auto.from_pretrained(
+            source.name,
+            revision=source.revision,
+            trust_remote_code=source.trust_remote_code,
+            dtype=dtype,
+            use_safetensors=None if settings.pickled_weights else True,
+            output_loading_info=True,
+            **({"attn_implementation": settings.attn} if settings.attn else {}),
+        )
+    model = model.to(device).eval()
+    base = _base_of(model)
+    base.config.use_cache = False  # states of all texts at once: nothing is generated
+    structure = find_structure(base)
+    require_padding_to_be_ignored(structure)
+    _require_weights(model, structure, set(report["missing_keys"]))
+    lm = model if auto is not AutoModel and not report["missing_keys"] else None
+    return LoadedModel(source, structure, lm, device, dtype)
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of this name. Raises InvalidInputError if it is not there."""
+    if name == "auto":
+        found = (
+            torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        )
+        return found or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidInputError(
+            f"Cannot use the device {name!r}: {reason} Try --device auto or --device cpu."
+        ) from error
+    return device
+
+
+def resolve_dtype(
+    name: str, config: transformers.PretrainedConfig, device: torch.device
+) -> torch.dtype:
+    """The dtype to compute in. Raises InvalidInputError for a name torch does not know."""
+    if name == "auto":
+        stored = config.get_text_config().dtype
+        return torch.float32 if device.type == "cpu" or stored is None else stored
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise InvalidInputError(
+            f"Cannot compute in {name!r}: write auto, float32, bfloat16 or float16."
+        )
+    return dtype
+
+
+def device_name(device: torch.device) -> str:
+    """What a device is, in words: `NVIDIA H200`, `cpu (x86_64)`."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return f"{device.type} ({platform.machine()})"
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of everything that has a say in the numbers."""
+    return {
+        "actstore": __version__,
+        "torch": str(torch.__version__),
+        "transformers": transformers.__version__,
+        "tokenizers": tokenizers.__version__,
+        "python": platform.python_version(),
+    }
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """transformers without bars and reports: what matters in them is checked here."""
+    verbosity, bars = (
+        transformers_logging.get_verbosity(),
+        transformers_logging.is_progress_bar_enabled(),
+    )
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _auto_class(config: transformers.PretrainedConfig) -> Any:
+    """The class that loads the head the checkpoint was saved with; AutoModel if it has none."""
+    saved_as = (config.architectures or [""])[0]
+    if config.is_encoder_decoder:
+        return AutoModel
+    if saved_as.endswith(("ForCausalLM", "LMHeadModel")):
+        return AutoModelForCausalLM
+    if saved_as.endswith("ForMaskedLM"):
+        return AutoModelForMaskedLM
+    return AutoModel
+
+
+def _base_of(model: Any) -> Any:
+    """The model without head; of an encoder-decoder the encoder."""
+    base = model.base_model
+    return base.get_encoder() if model.config.is_encoder_decoder else base
+
+
+def _require_weights(model: nn.Module, structure: ModelStructure, missing: set[str]) -> None:
+    """Raise ModelStructureError if weights that the layers need are random: not in the files."""
+    parts = [*structure.blocks, structure.base.get_input_embeddings()]  # type: ignore[operator]
+    if structure.final_norm is not None:
+        parts.append(structure.final_norm)
+    needed = {id(parameter) for part in parts for parameter in part.parameters()}
+    named = model.named_parameters(remove_duplicate=False)
+    absent = [name for name, parameter in named if name in missing and id(parameter) in needed]
+    if absent:
+        raise ModelStructureError(
+            f"The files have no weights for {len(absent)} parameters of "
+            f"{type(model).__name__}, the first: {absent[0]}. Is it the model its config.json says?"
+        )

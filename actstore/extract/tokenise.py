@@ -1,0 +1,152 @@
+"""Texts to token ids: with the model's own tokenizer, cut at the model's longest input."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import transformers
+from numpy.typing import NDArray
+from transformers import AutoTokenizer
+
+from actstore.errors import InvalidInputError, InvalidTextError
+from actstore.extract.load import quiet
+from actstore.extract.sources import Source
+
+UNLIMITED_MAX_TOKENS = 2048
+"""Where neither config nor tokenizer states a longest input (Mamba, T5)."""
+_ABSURD = 1 << 24
+"""Tokenizers without a longest input state 1e30."""
+
+
+@dataclass(frozen=True)
+class Tokenised:
+    """Tokens of some texts, in their order."""
+
+    token_ids: tuple[NDArray[np.int32], ...]
+    truncated: NDArray[np.bool_]
+    """(text,): whether tokens were cut off."""
+
+    @property
+    def n_tokens(self) -> NDArray[np.int32]:
+        """(text,): tokens after cutting, those that the tokenizer adds included."""
+        return np.array([len(ids) for ids in self.token_ids], np.int32)
+
+
+def load_tokenizer(source: Source) -> Any:
+    """A checkpoint's tokenizer. Raises InvalidInputError where it has none."""
+    try:
+        with quiet():
+            return AutoTokenizer.from_pretrained(
+                source.name, revision=source.revision, trust_remote_code=source.trust_remote_code
+            )
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InvalidInputError(
+            f"Cannot load the tokenizer of {source.model} at {source.checkpoint}: {reason} "
+            "Save it beside the weights: tokenizer.save_pretrained(FOLDER)."
+        ) from error
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """What identifies a tokenizer, in hex: equal if and only if it cuts texts the same way.
+
+    From the serialised tokenizer, without its settings for truncation and padding, which are ours.
+    """
+    if tokenizer.is_fast:
+        content = json.loads(tokenizer.backend_tokenizer.to_str())
+        del content["truncation"], content["padding"]
+    else:
+        content = {"class": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab()}
+    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+def choose_max_tokens(
+    asked: int | None, config: transformers.PretrainedConfig, tokenizer: Any
+) -> int:
+    """Where texts are cut: as asked, by default the model's longest input.
+
+    Raises InvalidInputError for more tokens than the model has positions.
+    """
+    limits = [_positions(config), int(min(tokenizer.model_max_length, _ABSURD))]
+    longest = min((n for n in limits if n is not None and n < _ABSURD), default=None)
+    if asked is None:
+        return longest or UNLIMITED_MAX_TOKENS
+    special = tokenizer.num_special_tokens_to_add()
+    if asked <= special or (longest is not None and asked > longest):
+        raise InvalidInputError(
+            f"Cannot cut texts at {asked} tokens: the model reads at most {longest or 'any number'}"
+            f"{f', and {special} of them are special' if special else ''}. Change --max-tokens."
+        )
+    return asked
+
+
+def tokenise(
+    tokenizer: Any, texts: Sequence[str], rows: NDArray[np.integer[Any]], max_tokens: int
+) -> Tokenised:
+    """Tokens of each text, at most max_tokens, with the special tokens that the tokenizer adds.
+
+    rows: (text,), to name a text by. Raises InvalidTextError for a text without any token.
+    """
+    token_ids = _encode(tokenizer, texts, max_tokens)
+    arrays = tuple(np.array(ids, np.int32) for ids in token_ids)
+    _require_some(arrays, texts, rows)
+    truncated = np.array([len(ids) == max_tokens for ids in arrays], bool)
+    full = np.flatnonzero(truncated)
+    if len(full):  # exactly max_tokens long, or longer
+        whole = _encode(tokenizer, [texts[int(i)] for i in full], None)
+        truncated[full] = [len(ids) > max_tokens for ids in whole]
+    return Tokenised(arrays, truncated)
+
+
+def token_bytes(offsets: Sequence[tuple[int, int]], text: str) -> NDArray[np.int32]:
+    """UTF-8 bytes of the text that each token stands for: (token,).
+
+    offsets: (start, stop) in characters, of each token; (0, 0) for special ones. A token stands
+    for the text from where the last one ended to its own end, so that white space before a word
+    counts with the word. A character that several tokens share counts with the first.
+    """
+    counts, end = np.zeros(len(offsets), np.int32), 0
+    for i, (_, stop) in enumerate(offsets):
+        counts[i] = len(text[end:stop].encode())
+        end = max(end, stop)
+    return counts
+
+
+def _encode(tokenizer: Any, texts: Sequence[str], max_tokens: int | None) -> list[list[int]]:
+    with quiet():  # it would report texts beyond the model's longest input
+        encoded = tokenizer(
+            list(texts),
+            padding=False,
+            truncation=max_tokens is not None,
+            max_length=max_tokens,
+            return_attention_mask=False,
+        )
+    ids: list[list[int]] = encoded["input_ids"]
+    return ids
+
+
+def _require_some(
+    token_ids: Sequence[NDArray[np.int32]], texts: Sequence[str], rows: NDArray[np.integer[Any]]
+) -> None:
+    empty = [i for i, ids in enumerate(token_ids) if len(ids) == 0]
+    if empty:
+        first = empty[0]
+        raise InvalidTextError(
+            f"{len(empty)} texts have no token, the first in row {rows[first]}: "
+            f"{texts[first][:60]!r}. Nothing is left of it to pool: remove it from the input."
+        )
+
+
+def _positions(config: transformers.PretrainedConfig) -> int | None:
+    """The longest input that a config states."""
+    text_config = config.get_text_config()
+    for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
+        if isinstance(value := getattr(text_config, name, None), int):
+            return value
+    return None
