@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check setup clean
+.PHONY: demo test check setup docs clean
 
 demo: setup ## train a tiny model, then extract, evaluate, measure and report
 	$(BIN)/actstore demo
@@ -26,6 +26,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt torch
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[all]" --group dev
 	touch $@
+
+docs: setup ## the pages that are generated from the code
+	$(BIN)/python -c "from actstore.store.schema import to_markdown; print(to_markdown(), end='')" > docs/store-format.md
 
 clean:
 	rm -rf $(VENV) actstore-demo

@@ -28,7 +28,7 @@ from actstore.store.journal import Json
 __all__ = ["HeadOp", "LensHead"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays do not compare to a truth value
 class LensHead:
     """The steps from a block's raw output to the logits: a norm part, the unembedding, the rest.
 

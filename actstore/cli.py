@@ -1,0 +1,406 @@
+"""The command line. Each command reads options, calls one function and prints what it returns."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from actstore import __version__
+from actstore.errors import ActstoreError
+
+app = typer.Typer(
+    name="actstore",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "Every layer of every checkpoint, extracted **once** into a Zarr store; MTEB scores, "
+        "metrics and xarray queries from there, without running the model again."
+    ),
+    epilog=(
+        "Exit codes: 0 done · 1 failed · 2 wrong input · 3 data missing from the store · "
+        "4 damage found · 130 interrupted. Set ACTSTORE_DEBUG=1 for tracebacks."
+    ),
+)
+
+StoreArgument = Annotated[
+    str, typer.Argument(metavar="STORE", help="Path of the store, such as pythia.zarr.")
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(help="Hub name or folder. May be left out where the store holds one model."),
+]
+CheckpointsOption = Annotated[
+    str, typer.Option(help="Comma-separated; all that the store holds if left out.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+SUITE_HELP = "A suite (see `actstore suites`), an mteb benchmark, or comma-separated mteb tasks."
+
+
+@app.command()
+def collect(
+    store: StoreArgument,
+    suite: Annotated[str | None, typer.Option(help=SUITE_HELP)] = None,
+    texts: Annotated[
+        Path | None,
+        typer.Option(help="A file of texts: .txt (one a line), .jsonl, .csv or .parquet."),
+    ] = None,
+    column: Annotated[str, typer.Option(help="Field of --texts that holds the text.")] = "text",
+) -> None:
+    """Put the texts of a suite, or of a file, into the store, so that GPU nodes need no mteb."""
+    from actstore.present import lines
+    from actstore.store import create_store
+
+    opened = create_store(store)
+    if texts is not None:
+        from actstore.extract import read_texts
+
+        rows = opened.add_texts(read_texts(texts, column=column))
+        lines(f"{len(rows):,} texts of {texts} are in {opened.url}.")
+    if suite is not None:
+        from actstore.evaluate import collect as collect_suite
+
+        lines(collect_suite(opened, suite).summary())
+    if suite is None and texts is None:
+        raise typer.BadParameter("give --suite or --texts")
+
+
+@app.command()
+def plan(
+    store: StoreArgument,
+    model: Annotated[str, typer.Option(help="Hub name or folder.")],
+    checkpoints: Annotated[str, typer.Option(help="Comma-separated revisions.")] = "main",
+    layers: Annotated[str, typer.Option(help="all | 0,3,6 | 15-23 | -4:")] = "all",
+    pooling: Annotated[str, typer.Option(help="Comma-separated.")] = "mean,mean_normed",
+    suite: Annotated[str | None, typer.Option(help=SUITE_HELP)] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Cut longer texts.")] = None,
+    dtype: Annotated[str, typer.Option(help="Of the stored states.")] = "float16",
+    trust_remote_code: Annotated[bool, typer.Option(help="Run the model's own code.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Say what an extraction would write and cost, without loading weights."""
+    from actstore.extract import ExtractionRequest, plan_extraction
+    from actstore.present import as_json, lines
+    from actstore.store import open_store
+
+    opened = open_store(store)
+    request = ExtractionRequest(
+        model=model,
+        checkpoints=_names(checkpoints),
+        layers=layers,
+        poolings=_names(pooling),
+        rows=_rows_of_suite(opened, suite),
+        max_tokens=max_tokens,
+        dtype=dtype,
+        trust_remote_code=trust_remote_code,
+    )
+    planned = plan_extraction(opened, request)
+    if json:
+        as_json(planned)
+    else:
+        lines(planned.summary())
+
+
+@app.command()
+def extract(
+    store: StoreArgument,
+    model: Annotated[str, typer.Option(help="Hub name or folder.")],
+    checkpoints: Annotated[str, typer.Option(help="Comma-separated revisions.")] = "main",
+    layers: Annotated[str, typer.Option(help="all | 0,3,6 | 15-23 | -4:")] = "all",
+    pooling: Annotated[
+        str,
+        typer.Option(help="Comma-separated: mean, last, first, weighted_mean, max; each _normed."),
+    ] = "mean,mean_normed",
+    suite: Annotated[str | None, typer.Option(help=SUITE_HELP)] = None,
+    texts: Annotated[Path | None, typer.Option(help="A file of texts; see collect.")] = None,
+    column: Annotated[str, typer.Option(help="Field of --texts that holds the text.")] = "text",
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Cut longer texts; the model's positions if left out.")
+    ] = None,
+    token_sample: Annotated[
+        int, typer.Option(help="Also store every token of this many texts, evenly spread.")
+    ] = 0,
+    lens_head: Annotated[bool, typer.Option(help="Also store the logit-lens head.")] = True,
+    dtype: Annotated[str, typer.Option(help="Of the stored states: float16, float32.")] = "float16",
+    compute_dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
+    batch_tokens: Annotated[int, typer.Option(help="Tokens of a batch, padding included.")] = 16384,
+    attn: Annotated[str | None, typer.Option(help="sdpa, eager, flash_attention_2.")] = None,
+    trust_remote_code: Annotated[bool, typer.Option(help="Run the model's own code.")] = False,
+) -> None:
+    """Run every checkpoint once and store every layer's pooled states. Resumes where it stopped."""
+    from actstore.extract import (
+        ExtractionRequest,
+        TokenSampleRequest,
+        read_texts,
+        spread_rows,
+    )
+    from actstore.extract import (
+        extract as run,
+    )
+    from actstore.present import lines
+    from actstore.store import create_store
+
+    opened = create_store(store)
+    rows = None
+    if texts is not None:
+        rows = opened.add_texts(read_texts(texts, column=column))
+    elif suite is not None:
+        _collect_if_needed(opened, suite)
+        rows = _rows_of_suite(opened, suite)
+    sampled = spread_rows(opened.text_rows() if rows is None else rows, token_sample)
+    request = ExtractionRequest(
+        model=model,
+        checkpoints=_names(checkpoints),
+        layers=layers,
+        poolings=_names(pooling),
+        rows=rows,
+        max_tokens=max_tokens,
+        dtype=dtype,
+        compute_dtype=compute_dtype,
+        device=device,
+        batch_tokens=batch_tokens,
+        attn=attn,
+        token_sample=TokenSampleRequest("sample", sampled) if token_sample else None,
+        lens_head=lens_head,
+        trust_remote_code=trust_remote_code,
+    )
+    lines(run(opened, request).summary())
+
+
+@app.command(name="eval")
+def evaluate(
+    store: StoreArgument,
+    suite: Annotated[str, typer.Option(help=SUITE_HELP)],
+    model: ModelOption = None,
+    checkpoints: CheckpointsOption = "",
+    layers: Annotated[str, typer.Option(help="all | 0,3,6 | 15-23 | -4:")] = "all",
+    pooling: Annotated[str, typer.Option(help="Comma-separated.")] = "mean_normed",
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    overwrite: Annotated[bool, typer.Option(help="Score again what was scored.")] = False,
+) -> None:
+    """Score MTEB tasks from the store, for every checkpoint and layer. No model is loaded."""
+    from actstore.evaluate import EvaluationRequest
+    from actstore.evaluate import evaluate as run
+    from actstore.present import lines
+    from actstore.store import open_store
+
+    opened = open_store(store)
+    request = EvaluationRequest(
+        model=model or _only_model(opened),
+        checkpoints=_names(checkpoints),
+        layers=layers,
+        poolings=_names(pooling),
+        suite=suite,
+        workers=workers,
+        overwrite=overwrite,
+    )
+    lines(run(opened, request).summary())
+
+
+@app.command()
+def metrics(
+    store: StoreArgument,
+    metric: Annotated[
+        str, typer.Option(help="Comma-separated; all that the stored data allow if left out.")
+    ] = "",
+    model: ModelOption = None,
+    checkpoints: CheckpointsOption = "",
+    layers: Annotated[str, typer.Option(help="all | 0,3,6 | 15-23 | -4:")] = "all",
+    pooling: Annotated[str, typer.Option(help="Comma-separated.")] = "mean",
+    task: Annotated[str | None, typer.Option(help="Only over this task's texts.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Compute again what is there.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the metrics and stop.")] = False,
+) -> None:
+    """Compute label-free metrics of every checkpoint and layer, in parallel, from the store."""
+    from actstore.metrics import MetricsRequest, compute_metrics, list_metrics
+    from actstore.present import lines, table
+    from actstore.store import open_store
+
+    if list_:
+        table(["metric", "over", "unit", "reference"], list_metrics())
+        return
+    opened = open_store(store)
+    request = MetricsRequest(
+        model=model or _only_model(opened),
+        checkpoints=_names(checkpoints),
+        layers=layers,
+        metrics=_names(metric),
+        poolings=_names(pooling),
+        task=task,
+        workers=workers,
+        scheduler=scheduler,
+        overwrite=overwrite,
+    )
+    lines(compute_metrics(opened, request).summary())
+
+
+@app.command()
+def info(store: StoreArgument, json: JsonOption = False) -> None:
+    """Say what a store holds: texts, tasks, models, checkpoints, layers, poolings."""
+    from actstore.present import as_json, show_info
+    from actstore.store import describe_store, open_store
+
+    described = describe_store(open_store(store))
+    as_json(described) if json else show_info(described)
+
+
+@app.command()
+def status(store: StoreArgument, json: JsonOption = False) -> None:
+    """Say how far extraction and evaluation are."""
+    from actstore.present import as_json, show_status
+    from actstore.store import extraction_status, open_store
+
+    opened = open_store(store)
+    statuses = extraction_status(opened)
+    if json:
+        as_json(statuses)
+        return
+    scores = opened.scores().groupby(["model", "checkpoint", "pooling"], sort=False)
+    counts = scores.agg(layers=("layer", "nunique"), tasks=("task", "nunique")).reset_index()
+    show_status(statuses, counts.itertuples(index=False))
+
+
+@app.command()
+def verify(
+    store: StoreArgument,
+    quick: Annotated[bool, typer.Option(help="Only sizes and plans, no checksums.")] = False,
+    repair: Annotated[bool, typer.Option(help="Remove damaged shards, to be made again.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Check every committed shard against its commit record."""
+    from actstore.present import as_json, show_problems
+    from actstore.store import open_store, verify_store
+
+    report = verify_store(open_store(store), quick=quick, repair=repair)
+    as_json(report) if json else show_problems(report)
+    if report.problems:
+        raise typer.Exit(4)
+
+
+@app.command()
+def suites(json: JsonOption = False) -> None:
+    """List the suites and how many tasks each has."""
+    from actstore.evaluate import list_suites
+    from actstore.present import as_json, table
+
+    listed = list_suites()
+    if json:
+        as_json(listed)
+    else:
+        table(["suite", "tasks", "about"], [(s.name, s.n_tasks, s.about) for s in listed])
+
+
+@app.command()
+def report(
+    store: StoreArgument,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    model: ModelOption = None,
+) -> None:
+    """Draw score and metric heatmaps over checkpoints and layers, and the best layers."""
+    from actstore.present import lines
+    from actstore.report import write_report
+    from actstore.store import open_store
+
+    lines(*(str(path) for path in write_report(open_store(store), out, model=model)))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to work.")] = Path("actstore-demo"),
+    workers: Annotated[int, typer.Option(help="Processes for evaluation and metrics.")] = 2,
+) -> None:
+    """Train a tiny model, then extract, evaluate, measure and report it. Needs no network."""
+    from actstore.demo import run_demo
+    from actstore.present import lines
+
+    lines(run_demo(folder, workers=workers).summary())
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"actstore {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _names(listed: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in listed.split(",") if name.strip())
+
+
+def _only_model(store: Any) -> str:
+    from actstore.store import only_model
+
+    return only_model(store)
+
+
+def _collect_if_needed(store: Any, suite: str) -> None:
+    if suite not in store.suites():
+        from actstore.evaluate import collect as collect_suite
+
+        collect_suite(store, suite)
+
+
+def _rows_of_suite(store: Any, suite: str | None) -> Any:
+    from actstore.store import rows_of_suite
+
+    return None if suite is None else rows_of_suite(store, suite)
+
+
+def main() -> None:
+    """Run the command line; an error of actstore's own is a message and an exit code."""
+    try:
+        app()
+    except ActstoreError as error:
+        _fail(str(error), error.exit_code, error)
+    except ModuleNotFoundError as error:
+        _fail(_what_to_install(error), 2, error)
+    except OSError as error:
+        _fail(f"{error.filename or 'The system'}: {error.strerror or error}", 1, error)
+    except KeyboardInterrupt:
+        typer.secho("Interrupted. What was committed stays; run the command again.", err=True)
+        sys.exit(130)
+
+
+_EXTRAS = {
+    "torch": "extract",
+    "transformers": "extract",
+    "mteb": "eval",
+    "datasets": "eval",
+    "sklearn": "eval",
+    "sentence_transformers": "eval",
+    "dask": "metrics",
+    "distributed": "metrics",
+    "scipy": "metrics",
+    "matplotlib": "report",
+}
+
+
+def _what_to_install(error: ModuleNotFoundError) -> str:
+    extra = _EXTRAS.get((error.name or "").partition(".")[0])
+    if extra is None:
+        return f"{error}. The installation is incomplete: pip install 'actstore[all]'"
+    return f"This command needs {error.name}. Run: pip install 'actstore[{extra}]'"
+
+
+def _fail(message: str, code: int, error: BaseException) -> None:
+    if os.environ.get("ACTSTORE_DEBUG"):
+        raise error
+    notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", []))
+    typer.secho(f"Error: {message}{notes}", err=True, fg=typer.colors.RED)
+    sys.exit(code)
