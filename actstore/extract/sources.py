@@ -78,6 +78,11 @@ def weight_files(source: Source, *, pickled: bool = False) -> list[Path]:
     )
 
 
+def has_file(source: Source, name: str) -> bool:
+    """Whether a checkpoint has a file of this name, downloaded if it was not."""
+    return _file(source, name) is not None
+
+
 def digest_of_files(paths: list[Path]) -> str:
     """xxh3-128, in hex, of the contents of some files in this order."""
     digest = xxhash.xxh3_128()

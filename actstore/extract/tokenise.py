@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 
 from actstore.errors import InvalidInputError, InvalidTextError
 from actstore.extract.load import quiet
-from actstore.extract.sources import Source
+from actstore.extract.sources import Source, has_file
 
 UNLIMITED_MAX_TOKENS = 2048
 """Where neither config nor tokenizer states a longest input (Mamba, T5)."""
@@ -41,15 +41,16 @@ def load_tokenizer(source: Source) -> Any:
     """A checkpoint's tokenizer. Raises InvalidInputError where it has none."""
     try:
         with quiet():
-            return AutoTokenizer.from_pretrained(
+            tokenizer = AutoTokenizer.from_pretrained(
                 source.name, revision=source.revision, trust_remote_code=source.trust_remote_code
             )
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InvalidInputError(
-            f"Cannot load the tokenizer of {source.model} at {source.checkpoint}: {reason} "
-            "Save it beside the weights: tokenizer.save_pretrained(FOLDER)."
-        ) from error
+        raise _no_tokenizer(source, str(error).strip().splitlines()[0]) from error
+    # Without a vocabulary transformers 5 makes an empty tokenizer, to which all words are unknown.
+    vocabulary = {name for name in tokenizer.vocab_files_names.values() if name}
+    if vocabulary and not any(has_file(source, name) for name in {*vocabulary, "tokenizer.json"}):
+        raise _no_tokenizer(source, f"there is none of {', '.join(sorted(vocabulary))}.")
+    return tokenizer
 
 
 def tokenizer_digest(tokenizer: Any) -> str:
@@ -116,6 +117,13 @@ def token_bytes(offsets: Sequence[tuple[int, int]], text: str) -> NDArray[np.int
         counts[i] = len(text[end:stop].encode())
         end = max(end, stop)
     return counts
+
+
+def _no_tokenizer(source: Source, reason: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"Cannot load the tokenizer of {source.model} at {source.checkpoint}: {reason} "
+        "Save it beside the weights: tokenizer.save_pretrained(FOLDER)."
+    )
 
 
 def _encode(tokenizer: Any, texts: Sequence[str], max_tokens: int | None) -> list[list[int]]:
