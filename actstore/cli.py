@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from actstore import __version__
 from actstore.errors import ActstoreError
+
+if TYPE_CHECKING:
+    from actstore.store import Store
 
 app = typer.Typer(
     name="actstore",
@@ -94,7 +97,7 @@ def plan(
         checkpoints=_names(checkpoints),
         layers=layers,
         poolings=_names(pooling),
-        rows=_rows_of_suite(opened, suite),
+        rows=None if suite is None else opened.rows_of_suite(suite),
         max_tokens=max_tokens,
         dtype=dtype,
         trust_remote_code=trust_remote_code,
@@ -152,7 +155,7 @@ def extract(
         rows = opened.add_texts(read_texts(texts, column=column))
     elif suite is not None:
         _collect_if_needed(opened, suite)
-        rows = _rows_of_suite(opened, suite)
+        rows = opened.rows_of_suite(suite)
     sampled = spread_rows(opened.text_rows() if rows is None else rows, token_sample)
     request = ExtractionRequest(
         model=model,
@@ -192,7 +195,7 @@ def evaluate(
 
     opened = open_store(store)
     request = EvaluationRequest(
-        model=model or _only_model(opened),
+        model=model or opened.only_model(),
         checkpoints=_names(checkpoints),
         layers=layers,
         poolings=_names(pooling),
@@ -229,7 +232,7 @@ def metrics(
         return
     opened = open_store(store)
     request = MetricsRequest(
-        model=model or _only_model(opened),
+        model=model or opened.only_model(),
         checkpoints=_names(checkpoints),
         layers=layers,
         metrics=_names(metric),
@@ -295,7 +298,8 @@ def suites(json: JsonOption = False) -> None:
     if json:
         as_json(listed)
     else:
-        table(["suite", "tasks", "about"], [(s.name, s.n_tasks, s.about) for s in listed])
+        rows = [(one.name, one.n_tasks, one.description) for one in listed]
+        table(["suite", "tasks", "about"], rows)
 
 
 @app.command()
@@ -343,23 +347,13 @@ def _names(listed: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in listed.split(",") if name.strip())
 
 
-def _only_model(store: Any) -> str:
-    from actstore.store import only_model
-
-    return only_model(store)
-
-
-def _collect_if_needed(store: Any, suite: str) -> None:
-    if suite not in store.suites():
+def _collect_if_needed(store: Store, suite: str) -> None:
+    """mteb is only loaded where the store does not have the suite's texts yet."""
+    names = {name.strip() for name in suite.split(",")}
+    if suite not in store.suites() and not names <= set(store.tasks()):
         from actstore.evaluate import collect as collect_suite
 
         collect_suite(store, suite)
-
-
-def _rows_of_suite(store: Any, suite: str | None) -> Any:
-    from actstore.store import rows_of_suite
-
-    return None if suite is None else rows_of_suite(store, suite)
 
 
 def main() -> None:

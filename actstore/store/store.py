@@ -172,6 +172,18 @@ class Store:
         """A collected suite's definition. Raises UnknownNameError."""
         return bundles.suite(self.storage, name)
 
+    def rows_of_suite(self, suite: str) -> NDArray[np.int64]:
+        """The rows a collected suite uses, or some comma-separated tasks, each once.
+
+        Raises UnknownNameError for a suite or task that was not collected.
+        """
+        if suite in self.suites():
+            names = [task["name"] for task in self.suite(suite)["tasks"]]
+        else:
+            names = [name.strip() for name in suite.split(",")]
+        rows = np.concatenate([self.task(name).rows() for name in names])
+        return np.unique(rows)
+
     def write_suite(self, name: str, definition: Mapping[str, Json]) -> None:
         bundles.write_suite(self.storage, name, definition)
 
@@ -181,6 +193,16 @@ class Store:
         """The models that checkpoints were extracted of, as they were named."""
         keys = [key for key in self.storage.names(_MODELS) if key != "zarr.json"]
         return [read_attributes(self.storage, join(_MODELS, key))["model"] for key in keys]
+
+    def only_model(self) -> str:
+        """The model, where the store holds just one. Raises InvalidInputError."""
+        models = self.models()
+        if len(models) != 1:
+            raise InvalidInputError(
+                f"{self.url} holds {len(models)} models: {', '.join(models) or 'none'}. "
+                "Say which one: --model NAME (from Python: model=NAME)."
+            )
+        return models[0]
 
     def checkpoints(self, model: str) -> list[str]:
         """A model's checkpoints in training order. Raises UnknownNameError."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray, BackendEntrypoint
 from xarray.core import indexing
 
-from actstore.errors import InvalidInputError, MissingShardsError, UnknownNameError
+from actstore.errors import MissingShardsError, UnknownNameError
 from actstore.refs import training_step
 from actstore.store import schema
 
@@ -42,7 +42,7 @@ class ActstoreBackendEntrypoint(BackendEntrypoint):
         from actstore.store.store import open_store
 
         store = open_store(filename_or_obj)
-        dataset = open_model(store, model or _only_model(store))
+        dataset = open_model(store, model or store.only_model())
         dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables or []
         return dataset.drop_vars(list(dropped), errors="ignore")
 
@@ -121,13 +121,3 @@ class _PooledStates(BackendArray):
             return group.read(self.pooling, self.layers[layer], rows, dtype=self.dtype.name)
         except UnknownNameError as error:  # another checkpoint of the model has it, this one not
             raise MissingShardsError(f"At {group.checkpoint}: {error}") from error
-
-
-def _only_model(store: Store) -> str:
-    models = store.models()
-    if len(models) != 1:
-        raise InvalidInputError(
-            f"{store.url} holds {len(models)} models: {', '.join(models) or 'none'}. "
-            "Say which: xr.open_dataset(path, engine='actstore', model=...)"
-        )
-    return models[0]

@@ -68,6 +68,9 @@ def test_a_frozen_task_comes_back_with_its_texts(tmp_path: Path) -> None:
     assert task.rows().tolist() == [2, 0, 1]
     assert task.table("test").equals(data)
     assert store.texts("STS12")["text"].tolist() == ["c", "a", "b"]
+    assert store.rows_of_suite("STS12").tolist() == sorted(rows)
+    with pytest.raises(UnknownNameError, match="STS13"):
+        store.rows_of_suite("STS12,STS13")
     assert store.texts("STS12")["row"].tolist() == [rows[2], rows[0], rows[1]]
 
 
