@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from metric_blocks import LinearHead, lens_blocks, pooled_blocks, token_blocks
 
 from actstore.metrics.registry import Metric
+from tests.metrics.metric_blocks import LinearHead, lens_blocks, pooled_blocks, token_blocks
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from metric_blocks import LinearHead
 from numpy.typing import NDArray
 from scipy.special import log_softmax, rel_entr, softmax
 
 from actstore.metrics import lens as lens_module
 from actstore.metrics import lens_entropy, lens_kl_final_to_layer, lens_kl_layer_to_final
+from tests.metrics.metric_blocks import LinearHead
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from metric_blocks import LinearHead, lens_blocks, pooled_blocks, token_blocks
 
 from actstore.errors import UnknownNameError
 from actstore.metrics import METRICS, Metric, list_metrics, register, resolve_metrics
+from tests.metrics.metric_blocks import LinearHead, lens_blocks, pooled_blocks, token_blocks
 
 every_metric = pytest.mark.parametrize("metric", list_metrics(), ids=lambda m: m.name)
 

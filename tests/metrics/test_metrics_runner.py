@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from small_store import MODEL, N_BLOCKS, N_TEXTS, SmallStore, small_spec, small_store
 
 from actstore.errors import MissingShardsError, UnknownNameError
 from actstore.metrics import (
@@ -25,6 +24,7 @@ from actstore.metrics import (
     work,
 )
 from actstore.store import open_store
+from tests.metrics.small_store import MODEL, N_BLOCKS, N_TEXTS, SmallStore, small_spec, small_store
 
 LAYERS = range(N_BLOCKS + 1)
 
