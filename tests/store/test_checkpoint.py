@@ -13,6 +13,8 @@ from actstore.errors import (
     UnknownNameError,
 )
 from actstore.store import create_store, open_store
+from actstore.store.head import LensHead
+from actstore.store.head_ops import LayerNorm, Linear, Softcap
 from actstore.store.storage import LocalStorage
 from tests.support.states import MODEL, STATS, commit_known, fill, known_states, known_store, spec
 
@@ -199,3 +201,24 @@ def test_texts_added_later_go_into_new_shards(tmp_path: Path) -> None:
         known_states(new[1:], group.spec)[3],
     )
     assert {p: p.read_bytes() for p in before} == before
+
+
+def test_a_lens_head_comes_back_and_gives_the_same_logits(tmp_path: Path) -> None:
+    _, group = known_store(tmp_path / "s.zarr")
+    assert not group.has_head()
+    with pytest.raises(MissingShardsError, match="--lens-head"):
+        group.head()
+    rng = np.random.default_rng(0)
+    arrays = {
+        "norm.gain": rng.standard_normal(8, np.float32),
+        "norm.bias": np.zeros(8, np.float32),
+        "lm_head.weight": rng.standard_normal((9000, 8), np.float32).astype(np.float16),
+    }
+    ops = (LayerNorm("norm.gain", "norm.bias", 1e-5), Linear("lm_head.weight", None), Softcap(30.0))
+    head = LensHead(ops, arrays, max_abs_error=1e-6)
+    group.write_head(head)
+    stored = open_store(group.storage.url).checkpoint(MODEL, "step1").head()
+    assert stored.ops == head.ops
+    assert stored.arrays["lm_head.weight"].dtype == np.float16
+    states = rng.standard_normal((5, 8))
+    np.testing.assert_array_equal(stored.logits(states), head.logits(states))
