@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import groupby
 
 from dask.delayed import Delayed
 
@@ -47,5 +48,7 @@ def _compute(store: Store, request: MetricsRequest, plan: Plan) -> list[MetricRe
 
 
 def _graphs(store: Store, plan: Plan) -> Iterator[Delayed]:
-    for job in plan.jobs:
-        yield job_graph(store.checkpoint(job.model, job.checkpoint), job, plan.rows)
+    for checkpoint, jobs in groupby(plan.jobs, lambda job: (job.model, job.checkpoint)):
+        group = store.checkpoint(*checkpoint)
+        for job in jobs:
+            yield job_graph(group, job, plan.rows)

@@ -66,7 +66,7 @@ def lens_statistics(url: str, job: Job, tokens: NDArray[np.int64]) -> LayerStati
     tokens: (n,) positions on the token axis, ascending. The final layer's prediction is made once
     for each tile of tokens.
     """
-    group = _group(url, job)
+    group = _group_of(url, job)
     head, metrics = _widened(group.head()), distinct(job.metrics)
     parts = (
         {
@@ -149,15 +149,21 @@ class Measured:
         )
 
 
-def _group(url: str, job: Job) -> CheckpointGroup:
-    return open_store(url).checkpoint(job.model, job.checkpoint)
+@functools.lru_cache(maxsize=4)
+def _group(url: str, model: str, checkpoint: str, _inputs: str) -> CheckpointGroup:
+    """A checkpoint, opened once for many tasks; other inputs mean another store or plan."""
+    return open_store(url).checkpoint(model, checkpoint)
+
+
+def _group_of(url: str, job: Job) -> CheckpointGroup:
+    return _group(url, job.model, job.checkpoint, job.inputs)
 
 
 def _sample(url: str, job: Job) -> TokenSample:
     assert job.sample is not None
-    return _group(url, job).token_sample(job.sample)
+    return _group_of(url, job).token_sample(job.sample)
 
 
 def _read_pooled(url: str, job: Job, rows: NDArray[np.int64]) -> NDArray[Any]:
     assert job.pooling is not None
-    return _group(url, job).read(job.pooling, job.layers[0], rows)
+    return _group_of(url, job).read(job.pooling, job.layers[0], rows)

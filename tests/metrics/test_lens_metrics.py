@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,3 +97,16 @@ def test_a_tile_of_tokens_stays_within_its_bound(vocab: int, itemsize: int) -> N
     tokens = lens_module.tokens_per_tile(vocab, itemsize)
     assert tokens >= 1
     assert tokens == 1 or 4 * tokens * vocab * itemsize <= 64 * 2**20
+
+
+def test_memory_does_not_grow_with_the_tokens(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = LinearHead(rng.normal(size=(4, 20_000)))
+    monkeypatch.setattr(lens_module, "_TILE_BYTES", 4 * 2**20)
+    states, final = rng.normal(size=(2, 200, 4))
+    tracemalloc.start()
+    lens_kl_layer_to_final(states, final, head)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * 2**20  # all logits of one layer at once are 32 MB

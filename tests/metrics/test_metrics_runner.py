@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from distributed import LocalCluster
 
-from actstore.errors import MissingShardsError, UnknownNameError
+from actstore.errors import CorruptShardError, MissingShardsError, UnknownNameError
 from actstore.metrics import (
     METRICS,
     MetricsRequest,
@@ -148,6 +151,32 @@ def test_two_processes_give_the_values_of_one(fresh: SmallStore, measured: Small
         expected = value(measured, record.metric, record.checkpoint, record.layer)
         assert record.value == pytest.approx(expected, rel=1e-5, abs=1e-6)
     assert len(open_store(fresh.store.url).metric_table()) == len(report.records)
+
+
+def test_a_scheduler_that_runs_already_can_be_used(fresh: SmallStore) -> None:
+    with LocalCluster(
+        n_workers=1, processes=False, threads_per_worker=1, dashboard_address=None
+    ) as cluster:
+        request = MetricsRequest(
+            MODEL, metrics=("effective_rank",), scheduler=cluster.scheduler_address
+        )
+        report = compute_metrics(fresh.store, request)
+    expected = effective_rank(fresh.pooled["step0"][2])
+    [found] = [r for r in report.records if (r.checkpoint, r.layer) == ("step0", 2)]
+    assert found.value == pytest.approx(expected)
+
+
+def test_an_error_in_a_worker_arrives_as_itself(fresh: SmallStore) -> None:
+    group = fresh.store.checkpoint(MODEL, "step0")
+    shard = next(p for p in (fresh.store.path / group.prefix / "mean_pool").glob("c.*"))
+    shard.write_bytes(shard.read_bytes()[:-8])
+    with pytest.raises(CorruptShardError, match="damaged"):
+        compute_metrics(fresh.store, MetricsRequest(MODEL, metrics=("effective_rank",)))
+
+
+def test_the_plain_functions_need_no_dask() -> None:
+    code = "import sys, actstore.metrics; sys.exit('dask' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_an_unknown_metric_is_refused_before_anything_is_read(fresh: SmallStore) -> None:
