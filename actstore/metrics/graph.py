@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,31 +30,37 @@ def job_graph(group: CheckpointGroup, job: Job, rows: NDArray[np.int64]) -> Dela
         parts = _token_parts(group, job)
     else:
         parts = _lens_parts(group, job)
-    measured: Delayed = delayed(work.Measured)(job, _tree(work.merger(job.metrics), parts))
+    measured: Delayed = delayed(partial(work.Measured, job))(_tree(work.merger(job.metrics), parts))
     return measured
 
 
 def _pooled_parts(group: CheckpointGroup, job: Job, rows: NDArray[np.int64]) -> list[Delayed]:
-    url, pieces = group.storage.url, row_pieces(rows, _rows_per_piece(group))
+    pieces = row_pieces(rows, _rows_per_piece(group))
     means = None
     if any(metric.needs_mean for metric in job.metrics):
-        first_pass = [delayed(work.mean_of_rows)(url, job, piece) for piece in pieces]
+        first_pass = [_task(work.mean_of_rows, group, job)(piece) for piece in pieces]
         means = _tree(work.merge_means, first_pass)
-    return [delayed(work.pooled_statistics)(url, job, piece, means) for piece in pieces]
+    return [_task(work.pooled_statistics, group, job)(piece, means) for piece in pieces]
 
 
 def _token_parts(group: CheckpointGroup, job: Job) -> list[Delayed]:
     assert job.sample is not None
     spans = group.token_sample(job.sample).spans[["start", "stop"]].to_numpy(np.int64)
     pieces = _split_at(spans, spans[:, 0] // _TOKENS)
-    return [delayed(work.token_statistics)(group.storage.url, job, p) for p in pieces]
+    return [_task(work.token_statistics, group, job)(piece) for piece in pieces]
 
 
 def _lens_parts(group: CheckpointGroup, job: Job) -> list[Delayed]:
     assert job.sample is not None
     tokens = np.flatnonzero(group.token_sample(job.sample).row >= 0)
     pieces = _split_at(tokens, tokens // _TOKENS)
-    return [delayed(work.lens_statistics)(group.storage.url, job, p) for p in pieces]
+    return [_task(work.lens_statistics, group, job)(piece) for piece in pieces]
+
+
+def _task(function: Callable[..., Any], group: CheckpointGroup, job: Job) -> Callable[..., Delayed]:
+    """A lazy call; bound beforehand, so that Dask does not search the job for graphs."""
+    task: Callable[..., Delayed] = delayed(partial(function, group.storage.url, job))
+    return task
 
 
 def _rows_per_piece(group: CheckpointGroup) -> int:

@@ -107,9 +107,10 @@ def unit_rows(rows: Floats, centre: NDArray[np.float64]) -> NDArray[np.float64]:
 
     Rows that equal the centre have no direction and are left out.
     """
-    centred = rows.astype(np.float64) - centre
+    wide = rows.astype(np.float64)
+    scale = np.maximum(np.linalg.norm(wide, axis=1), np.linalg.norm(centre))
+    centred = wide - centre
     lengths = np.linalg.norm(centred, axis=1)
-    scale = np.maximum(np.linalg.norm(rows, axis=1), np.linalg.norm(centre))
     # `not <=` and not `>`: a row that is not finite stays in, and the result is NaN
     kept = ~(lengths <= _ROUNDING * scale)
     return np.asarray(centred[kept] / lengths[kept, None], dtype=np.float64)

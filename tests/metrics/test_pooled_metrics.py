@@ -161,3 +161,13 @@ def test_von_neumann_entropy_of_a_projector_is_the_log_of_its_rank(
 @pytest.mark.parametrize("matrix", [np.zeros((3, 3)), np.full((3, 3), np.nan)])
 def test_von_neumann_entropy_of_nothing_is_undefined(matrix: NDArray[np.float64]) -> None:
     assert np.isnan(von_neumann_entropy(matrix))
+
+
+@pytest.mark.parametrize("metric", [*SPREAD, mean_cosine])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_the_dtype_rows_are_stored_in_changes_nothing(
+    metric: Callable[[Any], float], dtype: type, rng: np.random.Generator
+) -> None:
+    """Squares of these values overflow float16, and float32 sums of them lose digits."""
+    rows = (rng.normal(size=(30, 8)) * 5_000 + 9_000).astype(dtype)
+    assert metric(rows) == metric(rows.astype(np.float64))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -84,3 +85,11 @@ def test_a_repeated_token_leaves_out_the_angles_it_touches() -> None:
 @pytest.mark.parametrize("tokens", [np.eye(1, 4), np.eye(2, 4), np.ones((6, 4))])
 def test_curvature_without_an_angle_is_undefined(tokens: np.ndarray) -> None:
     assert np.isnan(curvature(tokens))
+
+
+@pytest.mark.parametrize("metric", [prompt_entropy, curvature])
+def test_float16_tokens_with_massive_values_lose_nothing(
+    metric: Callable[[np.ndarray], float], rng: np.random.Generator
+) -> None:
+    tokens = (rng.normal(size=(30, 8)) * 5_000 + 9_000).astype(np.float16)
+    assert metric(tokens) == metric(tokens.astype(np.float64))
