@@ -155,6 +155,11 @@ def quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
+def may_have_head(config: transformers.PretrainedConfig) -> bool:
+    """Whether a checkpoint was saved with a language-model head, as its config says."""
+    return _auto_class(config) is not AutoModel
+
+
 def _auto_class(config: transformers.PretrainedConfig) -> Any:
     """The class that loads the head the checkpoint was saved with; AutoModel if it has none."""
     saved_as = (config.architectures or [""])[0]

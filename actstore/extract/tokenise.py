@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -25,16 +26,19 @@ _ABSURD = 1 << 24
 
 @dataclass(frozen=True)
 class Tokenised:
-    """Tokens of some texts, in their order."""
+    """Tokens of some texts, one behind the other."""
 
-    token_ids: tuple[NDArray[np.int32], ...]
+    flat: NDArray[np.int32]
+    """(token,): the ids of all texts, in their order."""
+    n_tokens: NDArray[np.int32]
+    """(text,): tokens after cutting, those that the tokenizer adds included."""
     truncated: NDArray[np.bool_]
     """(text,): whether tokens were cut off."""
 
     @property
-    def n_tokens(self) -> NDArray[np.int32]:
-        """(text,): tokens after cutting, those that the tokenizer adds included."""
-        return np.array([len(ids) for ids in self.token_ids], np.int32)
+    def token_ids(self) -> list[NDArray[np.int32]]:
+        """The ids of each text: views."""
+        return np.split(self.flat, np.cumsum(self.n_tokens)[:-1])
 
 
 def load_tokenizer(source: Source) -> Any:
@@ -95,14 +99,15 @@ def tokenise(
     rows: (text,), to name a text by. Raises InvalidTextError for a text without any token.
     """
     token_ids = _encode(tokenizer, texts, max_tokens)
-    arrays = tuple(np.array(ids, np.int32) for ids in token_ids)
-    _require_some(arrays, texts, rows)
-    truncated = np.array([len(ids) == max_tokens for ids in arrays], bool)
+    n_tokens = np.array([len(ids) for ids in token_ids], np.int32)
+    _require_some(n_tokens, texts, rows)
+    truncated = n_tokens == max_tokens
     full = np.flatnonzero(truncated)
     if len(full):  # exactly max_tokens long, or longer
         whole = _encode(tokenizer, [texts[int(i)] for i in full], None)
         truncated[full] = [len(ids) > max_tokens for ids in whole]
-    return Tokenised(arrays, truncated)
+    flat = np.fromiter(chain.from_iterable(token_ids), np.int32, int(n_tokens.sum()))
+    return Tokenised(flat, n_tokens, truncated)
 
 
 def token_bytes(offsets: Sequence[tuple[int, int]], text: str) -> NDArray[np.int32]:
@@ -140,11 +145,11 @@ def _encode(tokenizer: Any, texts: Sequence[str], max_tokens: int | None) -> lis
 
 
 def _require_some(
-    token_ids: Sequence[NDArray[np.int32]], texts: Sequence[str], rows: NDArray[np.integer[Any]]
+    n_tokens: NDArray[np.int32], texts: Sequence[str], rows: NDArray[np.integer[Any]]
 ) -> None:
-    empty = [i for i, ids in enumerate(token_ids) if len(ids) == 0]
-    if empty:
-        first = empty[0]
+    empty = np.flatnonzero(n_tokens == 0)
+    if len(empty):
+        first = int(empty[0])
         raise InvalidTextError(
             f"{len(empty)} texts have no token, the first in row {rows[first]}: "
             f"{texts[first][:60]!r}. Nothing is left of it to pool: remove it from the input."

@@ -1,0 +1,216 @@
+"""What an extraction will write, known before any weights are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actstore.errors import DiskSpaceError, InvalidInputError, UnknownTextError
+from actstore.extract.outline import Outline, outline
+from actstore.extract.pooling import named_poolings
+from actstore.extract.request import ExtractionRequest
+from actstore.extract.tokens import count_tokens, sample_texts
+from actstore.extract.work import pooling_work, stored_group
+from actstore.progress import progress
+from actstore.store import ShardLayout, Store
+from actstore.store.arrays import shards_of
+from actstore.store.shards import choose_layout
+
+
+@dataclass(frozen=True)
+class CheckpointPlan:
+    """What is still to be done for one checkpoint."""
+
+    checkpoint: str
+    shards_to_do: int
+    shards_done: int
+    bytes_to_write: int
+    """At most: a model without final norm stores `mean_normed` and `mean` once."""
+
+
+@dataclass(frozen=True)
+class ExtractionPlan:
+    """What one extraction reads and writes."""
+
+    model: str
+    store: str
+    layers: tuple[int, ...]
+    poolings: tuple[str, ...]
+    dtype: str
+    hidden_size: int
+    max_tokens: int
+    n_texts: int
+    """Texts in the shards that hold the texts asked for: shards are extracted whole."""
+    n_tokens: int
+    n_truncated: int
+    """Texts longer than max_tokens."""
+    checkpoints: tuple[CheckpointPlan, ...]
+    free_bytes: int | None
+    """On the store's disk; None where that cannot be told."""
+
+    @property
+    def bytes_to_write(self) -> int:
+        return sum(one.bytes_to_write for one in self.checkpoints)
+
+    def summary(self) -> str:
+        """The plan in words, a few lines."""
+        to_do = sum(one.shards_to_do for one in self.checkpoints)
+        done = sum(one.shards_done for one in self.checkpoints)
+        free = "unknown" if self.free_bytes is None else _size(self.free_bytes)
+        names = [one.checkpoint for one in self.checkpoints]
+        return "\n".join(
+            [
+                f"{self.model}: {len(names)} checkpoints ({_shortened(names)})",
+                f"  {len(self.layers)} layers ({self.layers[0]}..{self.layers[-1]}) x "
+                f"{self.hidden_size} values in {self.dtype}, poolings {', '.join(self.poolings)}",
+                f"  {self.n_texts:,} texts, {self.n_tokens:,} tokens a checkpoint; "
+                f"{self.n_truncated:,} texts are cut at {self.max_tokens} tokens",
+                f"  {to_do:,} shards to do, {done:,} done; writes at most "
+                f"{_size(self.bytes_to_write)}, free {free}",
+            ]
+        )
+
+
+def plan_extraction(store: Store, request: ExtractionRequest) -> ExtractionPlan:
+    """What `extract(store, request)` would do. Reads configs and tokenizers, no weights.
+
+    Raises UnknownNameError for what does not exist, PlanMismatchError for arrays that were begun
+    under another plan, and DiskSpaceError for what cannot fit.
+    """
+    outlines = outline_all(request)
+    plan = make_plan(store, request, outlines, count=True)
+    require_space(plan)
+    return plan
+
+
+def outline_all(request: ExtractionRequest) -> list[Outline]:
+    """Every checkpoint of a request, found: what is misspelt is told before anything runs."""
+    named_poolings(request.poolings)
+    if not request.checkpoints or not request.poolings:
+        raise InvalidInputError("Name at least one checkpoint and one pooling.")
+    found = []
+    names = list(dict.fromkeys(request.checkpoints))
+    with progress("Finding checkpoints", len(names), "checkpoints") as advance:
+        for name in names:
+            found.append(outline(request, name))
+            advance(1)
+    return found
+
+
+def make_plan(
+    store: Store, request: ExtractionRequest, outlines: Sequence[Outline], *, count: bool
+) -> ExtractionPlan:
+    """The plan of an extraction whose checkpoints were found; without `count`, tokens are 0."""
+    rows, first = wanted_rows(store, request), outlines[0]
+    layout = _layout(store, first)
+    texts = np.concatenate(
+        [shard.rows for shard in shards_of(rows, store.text_rows(), layout.rows_per_shard)]
+    )
+    n_tokens, truncated = count_tokens(store, first, texts) if count else (np.zeros(0), np.zeros(0))
+    sample = _sample_tokens(store, request, first)
+    return ExtractionPlan(
+        model=request.model,
+        store=store.url,
+        layers=first.layers,
+        poolings=tuple(dict.fromkeys(request.poolings)),
+        dtype=request.dtype,
+        hidden_size=first.hidden_size,
+        max_tokens=first.max_tokens,
+        n_texts=len(texts),
+        n_tokens=int(n_tokens.sum()),
+        n_truncated=int(truncated.sum()),
+        checkpoints=tuple(_plan_of(store, request, one, rows, sample) for one in outlines),
+        free_bytes=store.storage.free_bytes(),
+    )
+
+
+def require_space(plan: ExtractionPlan) -> None:
+    """Raise DiskSpaceError if the plan cannot fit."""
+    if plan.free_bytes is not None and plan.bytes_to_write > plan.free_bytes:
+        raise DiskSpaceError(
+            f"The extraction writes {_size(plan.bytes_to_write)} and {plan.store} has "
+            f"{_size(plan.free_bytes)} free.\n{plan.summary()}\n"
+            "Choose fewer checkpoints, layers or poolings, --dtype float16, or another disk."
+        )
+
+
+def wanted_rows(store: Store, request: ExtractionRequest) -> NDArray[np.int64]:
+    """The rows a request is about, ascending. Raises InvalidInputError if there are none."""
+    everything = store.text_rows()
+    if not len(everything):
+        raise InvalidInputError(
+            f"{store.url} holds no texts yet. Run: actstore collect {store.url} --suite SUITE "
+            "(or --texts FILE)"
+        )
+    if request.rows is None:
+        return everything
+    rows = np.unique(np.asarray(request.rows, np.int64))
+    without = np.setdiff1d(rows, everything)
+    if len(without) or not len(rows):
+        raise UnknownTextError(
+            f"{len(without)} of the {len(rows)} rows asked for hold no text, the first: "
+            f"{without[:1].tolist()}. {store.url} has {len(everything)} texts, up to row "
+            f"{everything[-1]}."
+        )
+    return rows
+
+
+def _plan_of(
+    store: Store,
+    request: ExtractionRequest,
+    one: Outline,
+    rows: NDArray[np.int64],
+    sample_tokens: int,
+) -> CheckpointPlan:
+    group = stored_group(store, one)
+    layout = group.layout if group else _layout(store, one)
+    shards = shards_of(rows, store.text_rows(), layout.rows_per_shard)
+    if group:
+        work = pooling_work(group, rows, request.poolings)
+        n_arrays, n_to_do = sum(len(part.poolings) for part in work), len(work)
+    else:
+        n_arrays, n_to_do = len(shards) * len(set(request.poolings)), len(shards)
+    n_bytes = n_arrays * layout.shard_bytes
+    if request.token_sample and not (group and request.token_sample.name in group.token_samples()):
+        n_bytes += _sample_bytes(one, sample_tokens)
+    if request.lens_head and one.may_have_head and not (group and group.has_head()):
+        n_bytes += one.vocabulary_size * one.hidden_size * 4
+    return CheckpointPlan(one.checkpoint, n_to_do, len(shards) - n_to_do, n_bytes)
+
+
+def _layout(store: Store, one: Outline) -> ShardLayout:
+    """The layout of a checkpoint's pooled arrays: a model's shards all have the same rows."""
+    n_layers, model = len(one.layers), one.source.model
+    begun = store.checkpoints(model) if model in store.models() else []
+    if begun:
+        found = store.checkpoint(model, begun[0]).layout
+        sizes = found.rows_per_shard, found.rows_per_chunk
+        return ShardLayout(n_layers, *sizes, one.hidden_size, one.dtype)
+    return choose_layout(n_layers, one.hidden_size, one.dtype, len(store.text_rows()))
+
+
+def _sample_tokens(store: Store, request: ExtractionRequest, one: Outline) -> int:
+    if request.token_sample is None:
+        return 0
+    rows = np.asarray(request.token_sample.rows, np.int64)
+    return sum(len(text.token_id) for text in sample_texts(store, one, rows))
+
+
+def _sample_bytes(one: Outline, n_tokens: int) -> int:
+    layout = choose_layout(len(one.layers), one.hidden_size, one.dtype, n_tokens)
+    return -(-n_tokens // layout.rows_per_shard) * layout.shard_bytes
+
+
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) < 6 else f"{names[0]}, {names[1]}, …, {names[-1]}"
+
+
+def _size(n_bytes: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:,.1f} TB"

@@ -1,0 +1,80 @@
+"""What an extraction is asked to do, and what it did. Pure data: importing this loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = Sequence[int] | NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class TokenSampleRequest:
+    """Texts of which the states of every token are stored too."""
+
+    name: str
+    rows: Rows
+    """Their rows in the store."""
+
+
+@dataclass(frozen=True)
+class ExtractionRequest:
+    """Which states of which checkpoints are stored, and how they are computed."""
+
+    model: str
+    """A hub name (`EleutherAI/pythia-410m`) or a folder."""
+    checkpoints: tuple[str, ...] = ("main",)
+    """Revisions on the hub, or sub-folders of the folder."""
+    layers: str = "all"
+    """`all`, `0,3,6`, `15-23`, `-4:`; 0 is the embedding output, i the output of block i."""
+    poolings: tuple[str, ...] = ("mean", "mean_normed")
+    rows: Rows | None = None
+    """Rows of the texts; None: all of the store's. Their whole shards are extracted."""
+    max_tokens: int | None = None
+    """Longer texts are cut here; None: the model's longest input."""
+    dtype: str = "float16"
+    """Of the stored states: float16 or float32."""
+    compute_dtype: str = "auto"
+    """`auto`: the weights' own dtype on an accelerator, float32 on a CPU."""
+    device: str = "auto"
+    batch_tokens: int = 16384
+    """Most tokens in a batch, padding included."""
+    attn: str | None = None
+    """transformers' attn_implementation; None: its own choice."""
+    token_sample: TokenSampleRequest | None = None
+    lens_head: bool = True
+    """Store the lens head of models that have one."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model."""
+    pickled_weights: bool = False
+    """Read pytorch_model.bin, which can run code, where there are no safetensors."""
+
+
+@dataclass(frozen=True)
+class CheckpointReport:
+    """What was done for one checkpoint."""
+
+    checkpoint: str
+    shards_written: int
+    shards_kept: int
+    """Shards that an earlier run had written."""
+    n_texts: int
+    """Texts run through the model now, those of the token sample included."""
+    n_tokens: int
+    n_truncated: int
+    seconds: float
+    lens_head: str
+    """`stored`, `kept` from an earlier run, or why there is none."""
+
+
+@dataclass(frozen=True)
+class ExtractionReport:
+    """What an extraction did."""
+
+    model: str
+    store: str
+    checkpoints: tuple[CheckpointReport, ...]

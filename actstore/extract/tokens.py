@@ -1,0 +1,111 @@
+"""The tokens of a store's texts, for shards and for token-level samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actstore.errors import InvalidInputError
+from actstore.extract.outline import Outline
+from actstore.extract.tokenise import Tokenised, token_bytes, tokenise
+from actstore.progress import progress
+from actstore.store import Shard, Store, TokenisedText
+
+_TEXTS_AT_ONCE = 4096
+
+
+class ShardTokens:
+    """Tokens of shards, made once for all checkpoints that share a tokenizer.
+
+    Takes four bytes a token, and a few for each text.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[tuple[str, int, int], Tokenised] = {}
+
+    def prepare(self, outline: Outline, shards: Iterable[Shard]) -> None:
+        """Tokenise those of the shards that are not yet. Raises InvalidTextError."""
+        new = [shard for shard in shards if _key(outline, shard) not in self._known]
+        if not new:
+            return
+        rows = np.concatenate([shard.rows for shard in new])
+        texts = iter(self._store.read_texts(rows))
+        with progress("Tokenising", len(rows), "texts") as advance:
+            for shard in new:
+                of_shard = list(islice(texts, len(shard.rows)))
+                self._known[_key(outline, shard)] = tokenise(
+                    outline.tokenizer, of_shard, shard.rows, outline.max_tokens
+                )
+                advance(len(of_shard))
+
+    def of(self, outline: Outline, shard: Shard) -> Tokenised:
+        """The tokens of a shard's rows, in their order."""
+        self.prepare(outline, [shard])
+        return self._known[_key(outline, shard)]
+
+
+def count_tokens(
+    store: Store, outline: Outline, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """n_tokens and truncated of some rows, (row,) each: stored ones, and else counted now."""
+    n_tokens, truncated = np.zeros(len(rows), np.int32), np.zeros(len(rows), bool)
+    model = outline.source.model
+    if model in store.models():
+        place = np.searchsorted(store.text_rows(), rows)
+        stored = store.text_lengths(model)
+        n_tokens, truncated = stored["n_tokens"][place], stored["truncated"][place]
+    unknown = np.flatnonzero(n_tokens == 0)
+    texts = store.read_texts(rows[unknown])
+    with progress("Counting tokens", len(unknown), "texts") as advance:
+        for start in range(0, len(unknown), _TEXTS_AT_ONCE):
+            part = unknown[start : start + _TEXTS_AT_ONCE]
+            of_part = texts[start : start + _TEXTS_AT_ONCE]
+            tokens = tokenise(outline.tokenizer, of_part, rows[part], outline.max_tokens)
+            n_tokens[part], truncated[part] = tokens.n_tokens, tokens.truncated
+            advance(len(part))
+    return n_tokens, truncated
+
+
+def sample_texts(store: Store, outline: Outline, rows: NDArray[np.int64]) -> list[TokenisedText]:
+    """The texts of a token-level sample, each token with the bytes it stands for.
+
+    Raises InvalidInputError for a tokenizer that does not say which characters a token is of.
+    """
+    if not outline.tokenizer.is_fast:
+        raise InvalidInputError(
+            f"The tokenizer of {outline.source.model} does not say which characters a token is of, "
+            "which a token sample needs. Save a fast tokenizer (tokenizer.json) beside the model."
+        )
+    texts = store.read_texts(rows)
+    tokens = tokenise(outline.tokenizer, texts, rows, outline.max_tokens).token_ids
+    return [
+        _sample_text(outline, int(row), text, ids)
+        for row, text, ids in zip(rows, texts, tokens, strict=True)
+    ]
+
+
+def _sample_text(
+    outline: Outline, row: int, text: str, token_ids: NDArray[np.int32]
+) -> TokenisedText:
+    encoded: Any = outline.tokenizer(
+        text,
+        truncation=True,
+        max_length=outline.max_tokens,
+        return_offsets_mapping=True,
+        return_special_tokens_mask=True,
+    )
+    return TokenisedText(
+        row=row,
+        token_id=token_ids,
+        is_special=np.array(encoded["special_tokens_mask"], bool),
+        n_bytes=token_bytes(encoded["offset_mapping"], text),
+    )
+
+
+def _key(outline: Outline, shard: Shard) -> tuple[str, int, int]:
+    return outline.tokenizer_digest, shard.start, shard.stop
