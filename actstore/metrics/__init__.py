@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actstore.metrics import lens_metrics  # noqa: F401  (registers the logit-lens metrics)
-from actstore.metrics.lens import lens_entropy, lens_kl_final_to_layer, lens_kl_layer_to_final
+from actstore.metrics.lens import (
+    lens_entropy,
+    lens_kl_final_to_layer,
+    lens_kl_layer_to_final,
+    lens_values,
+)
 from actstore.metrics.pooled import (
     dataset_entropy,
     effective_rank,
@@ -33,6 +38,7 @@ __all__ = [
     "lens_entropy",
     "lens_kl_final_to_layer",
     "lens_kl_layer_to_final",
+    "lens_values",
     "list_metrics",
     "mean_cosine",
     "participation_ratio",

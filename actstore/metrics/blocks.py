@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 """Any float dtype: metrics widen to float64 themselves."""
-
-
-class Head(Protocol):
-    """The part of `actstore.store.LensHead` that the lens metrics use."""
-
-    def logits(self, states: Any) -> Any:
-        """Logits (n, vocab), float32 or float64, of raw residual states (n, hidden)."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +37,20 @@ class TokenBlock:
 
 
 @dataclass(frozen=True)
-class FinalTile:
-    """What the final layer predicts for a block's tokens: computed once for all layers."""
+class LensValues:
+    """What the logit lens says of some tokens, in bits; a block holds (token,) of one layer.
 
-    log_probs: Floats
-    """(token, vocab), natural logarithms."""
-    probs: Floats
-    """(token, vocab)."""
+    Not finite for a token whose logits are not.
+    """
 
+    entropy: NDArray[np.float64]
+    """Of the layer's prediction."""
+    kl_layer_to_final: NDArray[np.float64]
+    """KL(layer || final)."""
+    kl_final_to_layer: NDArray[np.float64]
+    """KL(final || layer)."""
 
-@dataclass(frozen=True)
-class LensBlock:
-    """Token states of one layer, the head that decodes them, and the final prediction for them."""
-
-    states: Floats
-    """(token, hidden): raw residuals, before the final norm."""
-    final: FinalTile
-    head: Head
+    def by_layer(self) -> list[LensValues]:
+        """Values (layer, token) as one block a layer."""
+        columns = (self.entropy, self.kl_layer_to_final, self.kl_final_to_layer)
+        return [LensValues(*layer) for layer in zip(*columns, strict=True)]

@@ -1,133 +1,128 @@
-"""Logit-lens metrics: what each layer would predict if the model stopped there, in bits.
+"""The logit lens over all layers at once: what each would predict if the model stopped there.
 
-Logits come in float32 (or as the head gives them); sums over the vocabulary run in float64, one
-vocabulary tile at a time, over log-probabilities that were shifted before any exponential. The
-final layer's prediction is made once for a tile of tokens and shared by all layers.
+One matrix product per vocabulary tile serves all layers of a tile of tokens, and nothing of the
+size (token, vocabulary) is ever held. Tiles are float32 (or what the head computes in), shifted by
+the running maximum before any exponential; sums over the vocabulary are carried in float64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from actstore.metrics.blocks import FinalTile, Floats, Head, LensBlock
+from actstore.metrics.blocks import Floats, LensValues
+from actstore.store import LensHead
 
-_LN2 = float(np.log(2.0))
-_VOCAB_TILE = 4096
-_TILE_BYTES = 64 * 2**20
-"""Bound on the (token, vocab) arrays held at once."""
-
-
-@dataclass(frozen=True)
-class LensValues:
-    """Per token, in bits, all (token,) float64."""
-
-    entropy: NDArray[np.float64]
-    """Of the layer's prediction."""
-    kl_layer_to_final: NDArray[np.float64]
-    """KL(layer || final)."""
-    kl_final_to_layer: NDArray[np.float64]
-    """KL(final || layer)."""
+_VOCAB_TILE = 2048
+_TILE_BYTES = 32 * 2**20
+"""Bound on the two (layer, token, vocabulary tile) buffers together."""
 
 
-@dataclass(frozen=True)
-class LensSums:
-    """Sums over tokens, in bits."""
+def lens_values(states: Floats, head: LensHead) -> LensValues:
+    """Entropy of every layer's prediction and its divergences from the final one's, in bits.
 
-    n: int
-    totals: NDArray[np.float64]
-    """(3,): of entropy, KL(layer || final) and KL(final || layer)."""
-    n_undefined: int
-
-
-def tokens_per_tile(vocab: int, itemsize: int = 4) -> int:
-    """How many tokens' predictions fit the bound: the final's two arrays and a layer's two."""
-    return max(1, _TILE_BYTES // (4 * vocab * itemsize))
-
-
-def final_tile(states: Floats, head: Head) -> FinalTile:
-    """What the final layer predicts for these tokens. states: (token, hidden), raw residuals."""
-    log_probs = _log_softmax(head.logits(states))
-    return FinalTile(log_probs, np.exp(log_probs))
-
-
-def lens_values(states: Floats, final: FinalTile, head: Head) -> LensValues:
-    """Entropy of a layer's prediction and both divergences from the final one, per token.
-
-    states: (token, hidden), raw residuals of the layer. The final layer's own states give
-    divergences of exactly 0. Source of the lens: nostalgebraist 2020,
-    https://www.lesswrong.com/posts/AcKRB8wDpdaN6v6ru; KL(layer || final) as in logos-in-layers,
-    KL(final || layer) as in Belrose et al. 2023, https://arxiv.org/abs/2303.08112, section 3.
+    states: (layer, token, hidden), raw residuals; the last layer given is the final one, whose
+    divergences are exactly 0. Returns values of shape (layer, token).
+    Source of the lens: nostalgebraist 2020, https://www.lesswrong.com/posts/AcKRB8wDpdaN6v6ru.
     """
-    log_probs = _log_softmax(head.logits(states))
-    sums = np.zeros((3, len(states)))
-    for part in _vocab_tiles(log_probs):
-        lp, final_lp, final_p = log_probs[:, part], final.log_probs[:, part], final.probs[:, part]
-        p, gap = np.exp(lp), lp - final_lp
-        sums[0] -= np.vecdot(p, lp)
-        sums[1] += np.vecdot(p, gap)
-        sums[2] -= np.vecdot(final_p, gap)
-    return LensValues(*(sums / _LN2))
+    n_layers, n_tokens, _ = states.shape
+    step = tokens_per_tile(n_layers, states.dtype.itemsize)
+    out = np.empty((3, n_layers, n_tokens))
+    for low in range(0, n_tokens, step):
+        out[:, :, low : low + step] = _tile_values(states[:, low : low + step], head)
+    return LensValues(*out)
 
 
-def lens_sums(block: LensBlock) -> LensSums:
-    """Sums over the block's tokens; those whose logits are not finite are counted apart."""
-    values = lens_values(block.states, block.final, block.head)
-    table = np.stack([values.entropy, values.kl_layer_to_final, values.kl_final_to_layer])
-    finite = np.isfinite(table).all(axis=0)
-    return LensSums(int(finite.sum()), table[:, finite].sum(axis=1), int((~finite).sum()))
+def tokens_per_tile(n_layers: int, itemsize: int) -> int:
+    """How many tokens' tiles, of all layers, fit the bound."""
+    return max(1, _TILE_BYTES // (2 * n_layers * _VOCAB_TILE * max(itemsize, 4)))
 
 
-def merge_lens_sums(a: LensSums, b: LensSums) -> LensSums:
-    """The statistic of both parts."""
-    return LensSums(a.n + b.n, a.totals + b.totals, a.n_undefined + b.n_undefined)
+def lens_entropy(states: Floats, head: LensHead) -> NDArray[np.float64]:
+    """Entropy in bits of what each token's state predicts: (token,), 0 .. log2(vocabulary).
 
-
-def lens_entropy(states: Floats, head: Head) -> NDArray[np.float64]:
-    """Entropy in bits of what each token's state predicts: (token,), 0 .. log2(vocab).
-
-    states: (token, hidden), raw residuals. head: see `Head`.
+    states: (token, hidden), raw residuals.
     """
-    return _in_tiles(states, states, head).entropy
+    return lens_values(states[None], head).by_layer()[0].entropy
 
 
-def lens_kl_layer_to_final(states: Floats, final: Floats, head: Head) -> NDArray[np.float64]:
-    """KL(layer || final) in bits: (token,). states, final: (token, hidden) of the same tokens."""
-    return _in_tiles(states, final, head).kl_layer_to_final
+def lens_kl_layer_to_final(states: Floats, final: Floats, head: LensHead) -> NDArray[np.float64]:
+    """KL(layer || final) in bits: (token,). states, final: (token, hidden) of the same tokens.
+
+    As `kl_to_final_bits` of logos-in-layers.
+    """
+    return lens_values(np.stack([states, final]), head).by_layer()[0].kl_layer_to_final
 
 
-def lens_kl_final_to_layer(states: Floats, final: Floats, head: Head) -> NDArray[np.float64]:
-    """KL(final || layer) in bits: (token,). states, final: (token, hidden) of the same tokens."""
-    return _in_tiles(states, final, head).kl_final_to_layer
+def lens_kl_final_to_layer(states: Floats, final: Floats, head: LensHead) -> NDArray[np.float64]:
+    """KL(final || layer) in bits: (token,). states, final: (token, hidden) of the same tokens.
+
+    Source: Belrose et al. 2023, https://arxiv.org/abs/2303.08112, section 3.
+    """
+    return lens_values(np.stack([states, final]), head).by_layer()[0].kl_final_to_layer
 
 
-def _in_tiles(states: Floats, final: Floats, head: Head) -> LensValues:
-    logits = head.logits(states[:1])
-    step = tokens_per_tile(logits.shape[1], logits.itemsize)
-    parts = [
-        lens_values(states[i : i + step], final_tile(final[i : i + step], head), head)
-        for i in range(0, len(states), step)
-    ]
-    return LensValues(
-        np.concatenate([part.entropy for part in parts]),
-        np.concatenate([part.kl_layer_to_final for part in parts]),
-        np.concatenate([part.kl_final_to_layer for part in parts]),
-    )
+@dataclass
+class _Sums:
+    """Running sums over the vocabulary, each (layer, token); the last layer is the final one, f.
+
+    With z a logit and m its row's largest one so far, over the vocabulary seen:
+    norm = Σ e^(z-m), own = Σ e^(z-m) (z-m), final = Σ e^(z-m) (z_f-m_f), by_final =
+    Σ e^(z_f-m_f) (z-m). All float64; m is a logit, in the logits' dtype, so that z-m is exact.
+    """
+
+    top: Floats
+    norm: NDArray[np.float64]
+    own: NDArray[np.float64]
+    final: NDArray[np.float64]
+    by_final: NDArray[np.float64]
+
+    def raise_top(self, top: Floats) -> None:
+        """Express all sums by new largest logits, which are no smaller."""
+        rise = (top - self.top).astype(np.float64)
+        shrink = np.exp(-rise)
+        self.own = shrink * (self.own - rise * self.norm)
+        self.final = shrink * (self.final - rise[-1] * self.norm)
+        self.by_final = shrink[-1] * (self.by_final - rise * self.norm[-1])
+        self.norm = shrink * self.norm
+        self.top = top
+
+    def add(self, logits: Floats, buffer: Floats) -> None:
+        """Take in a vocabulary tile: (layer, token, tile), overwritten, as is the buffer."""
+        logits -= self.top[..., None]
+        powers = np.exp(logits, out=buffer)
+        self.norm += powers.sum(axis=-1)
+        self.own += np.vecdot(powers, logits)
+        self.final += np.vecdot(powers, logits[-1])
+        self.by_final += np.vecdot(powers[-1], logits)
+
+    def values(self) -> NDArray[np.float64]:
+        """(3, layer, token) in bits: entropy, KL(layer || final), KL(final || layer)."""
+        log_norm = np.log(self.norm)
+        ahead = log_norm - log_norm[-1]
+        entropy = log_norm - self.own / self.norm
+        to_final = (self.own - self.final) / self.norm - ahead
+        from_final = (self.own[-1] - self.by_final) / self.norm[-1] + ahead
+        bits: NDArray[np.float64] = np.stack([entropy, to_final, from_final]) / np.log(2.0)
+        return bits
 
 
-def _log_softmax(logits: NDArray[Any]) -> NDArray[Any]:
-    """Log-probabilities, in the logits' dtype; the normaliser is summed in float64."""
-    shifted: NDArray[Any] = logits - logits.max(axis=1, keepdims=True)
-    total = np.zeros(len(shifted))
-    for part in _vocab_tiles(shifted):
-        total += np.exp(shifted[:, part]).sum(axis=1, dtype=np.float64)
-    shifted -= np.log(total)[:, None].astype(shifted.dtype)
-    return shifted
-
-
-def _vocab_tiles(table: NDArray[Any]) -> Iterator[slice]:
-    return (slice(i, i + _VOCAB_TILE) for i in range(0, table.shape[1], _VOCAB_TILE))
+def _tile_values(states: Floats, head: LensHead) -> NDArray[np.float64]:
+    """(3, layer, token) for a tile of tokens (layer, token, hidden)."""
+    n_layers, n_tokens, hidden = states.shape
+    normed = head.norm(states.reshape(-1, hidden))
+    buffer = np.empty((n_layers, n_tokens, _VOCAB_TILE), normed.dtype)
+    sums = None
+    for low in range(0, head.vocabulary_size, _VOCAB_TILE):
+        flat = head.unembed(normed, slice(low, low + _VOCAB_TILE))
+        logits = flat.reshape(n_layers, n_tokens, -1)
+        top = logits.max(axis=-1)
+        if sums is None:
+            sums = _Sums(top, *np.zeros((4, n_layers, n_tokens)))
+        else:
+            sums.raise_top(np.maximum(sums.top, top))
+        sums.add(logits, buffer[..., : logits.shape[-1]])
+    assert sums is not None, "a head has a vocabulary"
+    return sums.values()

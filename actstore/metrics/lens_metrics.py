@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from actstore.metrics.lens import LensSums, lens_sums, merge_lens_sums
+from actstore.metrics.blocks import LensValues
 from actstore.metrics.registry import Metric, register
+from actstore.metrics.sums import Sums, mean_of, merge_sums, sums_of
 
 
-def _entropy(stats: LensSums) -> float:
-    return _mean(stats, 0)
+def _entropies(block: LensValues) -> Sums:
+    return sums_of(block.entropy)
 
 
-def _kl_layer_to_final(stats: LensSums) -> float:
-    return _mean(stats, 1)
+def _kl_layer_to_final(block: LensValues) -> Sums:
+    return sums_of(block.kl_layer_to_final)
 
 
-def _kl_final_to_layer(stats: LensSums) -> float:
-    return _mean(stats, 2)
-
-
-def _mean(stats: LensSums, which: int) -> float:
-    return float(stats.totals[which]) / stats.n if stats.n else float("nan")
+def _kl_final_to_layer(block: LensValues) -> Sums:
+    return sums_of(block.kl_final_to_layer)
 
 
 register(
     Metric(
         name="lens_entropy",
         over="lens",
-        chunk=lens_sums,
-        combine=merge_lens_sums,
-        finalize=_entropy,
+        chunk=_entropies,
+        combine=merge_sums,
+        finalize=mean_of,
         reference="nostalgebraist 2020, https://www.lesswrong.com/posts/AcKRB8wDpdaN6v6ru; final "
         "norm and whole head program; mean over tokens",
         unit="bits",
@@ -39,9 +36,9 @@ register(
     Metric(
         name="lens_kl_layer_to_final",
         over="lens",
-        chunk=lens_sums,
-        combine=merge_lens_sums,
-        finalize=_kl_layer_to_final,
+        chunk=_kl_layer_to_final,
+        combine=merge_sums,
+        finalize=mean_of,
         reference="KL(layer || final), as kl_to_final_bits of logos-in-layers; mean over tokens",
         unit="bits",
         description="divergence of the layer's prediction from the final one; 0 at the last layer",
@@ -51,9 +48,9 @@ register(
     Metric(
         name="lens_kl_final_to_layer",
         over="lens",
-        chunk=lens_sums,
-        combine=merge_lens_sums,
-        finalize=_kl_final_to_layer,
+        chunk=_kl_final_to_layer,
+        combine=merge_sums,
+        finalize=mean_of,
         reference="KL(final || layer), as in Belrose et al. 2023, "
         "https://arxiv.org/abs/2303.08112, section 3; mean over tokens",
         unit="bits",

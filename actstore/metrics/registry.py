@@ -40,7 +40,7 @@ class Metric(Generic[Block, Stats]):
     name: str
     over: Over
     """What a chunk is given: rows of a pooled array (PooledBlock), whole texts of a token sample
-    (TokenBlock), or tokens with the lens head (LensBlock)."""
+    (TokenBlock), or what the logit lens says of tokens (LensValues)."""
     chunk: Callable[[Block], Stats]
     combine: Callable[[Stats, Stats], Stats]
     finalize: Callable[[Stats], float]

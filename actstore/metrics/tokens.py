@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 
 from actstore.metrics.blocks import Floats, TokenBlock
 from actstore.metrics.moments import unit_rows
 from actstore.metrics.registry import Metric, register
 from actstore.metrics.spectra import von_neumann_entropy
+from actstore.metrics.sums import Sums, mean_of, merge_sums, sums_of
 
 
 def prompt_entropy(states: Floats) -> float:
@@ -49,37 +47,12 @@ def curvature(states: Floats) -> float:
     return float(defined.mean()) if defined.size else float("nan")
 
 
-@dataclass(frozen=True)
-class TextSums:
-    """A number per text, summed over the texts where it is defined."""
-
-    n: int
-    total: float
-    n_undefined: int
+def _prompt_entropies(block: TokenBlock) -> Sums:
+    return sums_of(np.array([prompt_entropy(states) for states in block.texts()]))
 
 
-def merge_text_sums(a: TextSums, b: TextSums) -> TextSums:
-    """The statistic of both parts."""
-    return TextSums(a.n + b.n, a.total + b.total, a.n_undefined + b.n_undefined)
-
-
-def mean_of_texts(stats: TextSums) -> float:
-    """The mean over the texts where the number is defined; NaN if there is none."""
-    return stats.total / stats.n if stats.n else float("nan")
-
-
-def _sum_over_texts(per_text: Callable[[Floats], float], block: TokenBlock) -> TextSums:
-    values = np.array([per_text(states) for states in block.texts()], dtype=np.float64)
-    defined = values[~np.isnan(values)]
-    return TextSums(len(defined), float(defined.sum()), len(values) - len(defined))
-
-
-def _prompt_entropies(block: TokenBlock) -> TextSums:
-    return _sum_over_texts(prompt_entropy, block)
-
-
-def _curvatures(block: TokenBlock) -> TextSums:
-    return _sum_over_texts(curvature, block)
+def _curvatures(block: TokenBlock) -> Sums:
+    return sums_of(np.array([curvature(states) for states in block.texts()]))
 
 
 register(
@@ -87,8 +60,8 @@ register(
         name="prompt_entropy",
         over="tokens",
         chunk=_prompt_entropies,
-        combine=merge_text_sums,
-        finalize=mean_of_texts,
+        combine=merge_sums,
+        finalize=mean_of,
         reference="Skean et al. 2025, https://arxiv.org/abs/2502.02013, section 3.2; alpha = 1, "
         "raw, Gram matrix not clamped; mean over texts",
         unit="nats",
@@ -100,8 +73,8 @@ register(
         name="curvature",
         over="tokens",
         chunk=_curvatures,
-        combine=merge_text_sums,
-        finalize=mean_of_texts,
+        combine=merge_sums,
+        finalize=mean_of,
         reference="Hosseini & Fedorenko 2023, https://arxiv.org/abs/2311.04930, section 2; mean "
         "over texts",
         unit="radians",

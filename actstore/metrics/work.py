@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from actstore.metrics.blocks import Floats, LensBlock, PooledBlock, TokenBlock
-from actstore.metrics.lens import final_tile, tokens_per_tile
+from actstore.metrics.blocks import LensValues, PooledBlock, TokenBlock
+from actstore.metrics.lens import lens_values
 from actstore.metrics.moments import MeanSums, mean_sums, merge_mean_sums
 from actstore.metrics.plan import Job
 from actstore.metrics.registry import Metric, Statistics
-from actstore.store import CheckpointGroup, LensHead, MetricRecord, TokenSample, open_store
+from actstore.store import CheckpointGroup, MetricRecord, TokenSample, open_store
 
 LayerStatistics: TypeAlias = dict[int, tuple[Statistics, ...]]
 """By layer, one statistic for each of `distinct(metrics)`."""
@@ -43,7 +43,8 @@ def pooled_statistics(
 ) -> LayerStatistics:
     """Statistics of some rows of a pooled array at the job's one layer."""
     states = _read_pooled(url, job, rows)
-    return _statistics(job, PooledBlock(states, None if means is None else means.mean))
+    block = PooledBlock(states, None if means is None else means.mean)
+    return {job.layers[0]: _chunks(job, block)}
 
 
 def token_statistics(url: str, job: Job, spans: NDArray[np.int64]) -> LayerStatistics:
@@ -53,51 +54,33 @@ def token_statistics(url: str, job: Job, spans: NDArray[np.int64]) -> LayerStati
     """
     first, last = int(spans[0, 0]), int(spans[-1, 1])
     states = _sample(url, job).states(job.layers[0], first, last)
-    return _statistics(job, TokenBlock(states, spans - first))
-
-
-def _statistics(job: Job, block: PooledBlock | TokenBlock) -> LayerStatistics:
-    return {job.layers[0]: tuple(metric.chunk(block) for metric in distinct(job.metrics))}
+    return {job.layers[0]: _chunks(job, TokenBlock(states, spans - first))}
 
 
 def lens_statistics(url: str, job: Job, tokens: NDArray[np.int64]) -> LayerStatistics:
-    """Statistics of some tokens of a sample at all of the job's layers.
+    """Statistics of some tokens of a sample at all of the job's layers, from one lens pass.
 
-    tokens: (n,) positions on the token axis, ascending. The final layer's prediction is made once
-    for each tile of tokens.
+    tokens: (n,) positions on the token axis, ascending.
     """
-    group = _group_of(url, job)
-    head, metrics = _widened(group.head()), distinct(job.metrics)
-    parts = (
-        {
-            layer: tuple(metric.chunk(LensBlock(states, final, head)) for metric in metrics)
-            for layer, states in by_layer.items()
-        }
-        for final, by_layer in _lens_tiles(group, job, tokens, head)
-    )
-    return functools.reduce(merger(job.metrics), parts)
-
-
-def _lens_tiles(
-    group: CheckpointGroup, job: Job, tokens: NDArray[np.int64], head: LensHead
-) -> Iterator[tuple[Any, dict[int, Floats]]]:
-    """The final prediction and the job's layers' states for one tile of tokens after another."""
-    assert job.sample is not None
-    sample, last = group.token_sample(job.sample), group.spec.n_blocks
+    group, sample = _group_of(url, job), _sample(url, job)
+    head, last = group.head(), group.spec.n_blocks
     layers = sorted({*job.layers, last})
     at_once = max(1, _READ_BYTES // (4 * len(layers) * group.spec.hidden_size))
-    step = tokens_per_tile(head.vocabulary_size)
+    parts = []
     for part in np.split(tokens, range(at_once, len(tokens), at_once)):
-        first, stop = int(part[0]), int(part[-1]) + 1
-        states = {layer: sample.states(layer, first, stop)[part - first] for layer in layers}
-        for low in range(0, len(part), step):
-            tile = {layer: states[layer][low : low + step] for layer in layers}
-            yield final_tile(tile[last], head), {layer: tile[layer] for layer in job.layers}
+        states = np.stack([_states(sample, layer, part) for layer in layers])
+        values = dict(zip(layers, lens_values(states, head).by_layer(), strict=True))
+        parts.append({layer: _chunks(job, values[layer]) for layer in job.layers})
+    return merger(job.metrics)(*parts)
 
 
-def _widened(head: LensHead) -> LensHead:
-    """The head with float32 arrays: widening them anew for each tile costs more than the tile."""
-    return replace(head, arrays={k: v.astype(np.float32) for k, v in head.arrays.items()})
+def _states(sample: TokenSample, layer: int, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+    first = int(tokens[0])
+    return sample.states(layer, first, int(tokens[-1]) + 1)[tokens - first]
+
+
+def _chunks(job: Job, block: PooledBlock | TokenBlock | LensValues) -> tuple[Statistics, ...]:
+    return tuple(metric.chunk(block) for metric in distinct(job.metrics))
 
 
 def merger(metrics: Sequence[Metric[Any, Any]]) -> Callable[..., LayerStatistics]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from actstore.metrics.registry import Metric
-from tests.metrics.metric_blocks import LinearHead, lens_blocks, pooled_blocks, token_blocks
+from tests.metrics.metric_blocks import lens_blocks, linear_head, pooled_blocks, token_blocks
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def blocks_of(rng: np.random.Generator) -> Callable[[Metric[Any, Any], int, Sequ
     scales = np.geomspace(1e3, 1e-2, 24)  # a massive dimension and small ones, as real states have
     rows = (rng.normal(size=(60, 24)) * scales + 5 * scales[::-1]).astype(np.float32)
     texts = [rng.normal(size=(n, 24)).astype(np.float32) for n in rng.integers(1, 40, size=60)]
-    final = rng.normal(size=(60, 24)).astype(np.float32)
-    head = LinearHead(rng.normal(size=(24, 5000)))
+    final = rng.normal(size=(60, 24))
+    head = linear_head(rng.normal(size=(24, 5000)))
 
     def make(metric: Metric[Any, Any], n: int, cuts: Sequence[int]) -> Any:
         match metric.over:

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from actstore.metrics.blocks import LensBlock, PooledBlock, TokenBlock
-from actstore.metrics.lens import final_tile
+from actstore.metrics.blocks import LensValues, PooledBlock, TokenBlock
+from actstore.metrics.lens import lens_values
 from actstore.metrics.moments import mean_sums, merge_mean_sums
+from actstore.store import LensHead
+from actstore.store.head_ops import Linear
 
 
-@dataclass(frozen=True)
-class LinearHead:
-    """A head that is one matrix, in float64."""
-
-    unembedding: NDArray[np.float64]
-    """(hidden, vocab)."""
-
-    def logits(self, states: Any) -> NDArray[np.float64]:
-        return np.asarray(states, np.float64) @ self.unembedding
+def linear_head(unembedding: NDArray[Any]) -> LensHead:
+    """A head that is one matrix (hidden, vocabulary), in the dtype of the states it gets."""
+    return LensHead((Linear("unembedding", None),), {"unembedding": unembedding.T.copy()}, 0.0)
 
 
 def pooled_blocks(rows: NDArray[Any], cuts: Sequence[int]) -> list[PooledBlock]:
@@ -47,7 +42,7 @@ def _token_block(texts: Sequence[NDArray[Any]]) -> TokenBlock:
 
 
 def lens_blocks(
-    states: NDArray[Any], final: NDArray[Any], head: LinearHead, cuts: Sequence[int]
-) -> list[LensBlock]:
-    pairs = zip(np.split(states, cuts), np.split(final, cuts), strict=True)
-    return [LensBlock(s, final_tile(f, head), head) for s, f in pairs if len(s)]
+    states: NDArray[Any], final: NDArray[Any], head: LensHead, cuts: Sequence[int]
+) -> list[LensValues]:
+    parts = np.split(np.stack([states, final]), cuts, axis=1)
+    return [lens_values(part, head).by_layer()[0] for part in parts if part.shape[1]]

@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 import tracemalloc
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy.special import log_softmax, rel_entr, softmax
 
 from actstore.metrics import lens as lens_module
-from actstore.metrics import lens_entropy, lens_kl_final_to_layer, lens_kl_layer_to_final
-from tests.metrics.metric_blocks import LinearHead
+from actstore.metrics import (
+    lens_entropy,
+    lens_kl_final_to_layer,
+    lens_kl_layer_to_final,
+    lens_values,
+)
+from actstore.store import LensHead
+from actstore.store.head_ops import Linear, RmsNorm, Softcap
+from tests.metrics.metric_blocks import linear_head
 
 
-@dataclass(frozen=True)
-class Float32Head:
-    """A scaled and soft-capped head in float32, as a Gemma has."""
-
-    unembedding: NDArray[np.float32]
-
-    def logits(self, states: Any) -> NDArray[np.float32]:
-        raw = np.asarray(states, np.float32) @ self.unembedding
-        return np.asarray(30 * np.tanh(raw / 30), np.float32)
+def gemma_head(rng: np.random.Generator, vocabulary: int) -> LensHead:
+    """A normed, scaled and soft-capped head in float32."""
+    arrays = {
+        "gain": rng.normal(1, 0.1, 16).astype(np.float32),
+        "shift": np.zeros(16, np.float32),
+        "unembedding": rng.normal(size=(vocabulary, 16)).astype(np.float32),
+    }
+    ops = (RmsNorm("gain", "shift", 1e-6), Linear("unembedding", None), Softcap(30.0))
+    return LensHead(ops, arrays, 0.0)
 
 
 @pytest.fixture
-def head(rng: np.random.Generator) -> LinearHead:
-    return LinearHead(rng.normal(size=(16, 9000)))
+def head(rng: np.random.Generator) -> LensHead:
+    return linear_head(rng.normal(size=(16, 9000)))
 
 
-def test_entropy_is_scipys(head: LinearHead, rng: np.random.Generator) -> None:
+def test_entropy_is_scipys(head: LensHead, rng: np.random.Generator) -> None:
     states = rng.normal(size=(20, 16)) * rng.uniform(0, 4, size=(20, 1))
     p = softmax(head.logits(states), axis=1)
     expected = -(p * log_softmax(head.logits(states), axis=1)).sum(axis=1) / np.log(2)
@@ -40,7 +44,7 @@ def test_entropy_is_scipys(head: LinearHead, rng: np.random.Generator) -> None:
 
 
 def test_divergences_are_scipys_in_both_directions(
-    head: LinearHead, rng: np.random.Generator
+    head: LensHead, rng: np.random.Generator
 ) -> None:
     states, final = rng.normal(size=(2, 20, 16))
     p, q = softmax(head.logits(states), axis=1), softmax(head.logits(final), axis=1)
@@ -52,14 +56,14 @@ def test_divergences_are_scipys_in_both_directions(
 
 
 def test_the_last_layer_diverges_from_itself_by_exactly_nothing(rng: np.random.Generator) -> None:
-    head = Float32Head(rng.normal(size=(16, 5000)).astype(np.float32))
+    head = gemma_head(rng, 5000)
     final = rng.normal(size=(33, 16)).astype(np.float32) * 5
     assert (lens_kl_layer_to_final(final, final, head) == 0).all()
     assert (lens_kl_final_to_layer(final, final, head) == 0).all()
 
 
 def test_float32_logits_keep_five_digits_over_a_large_vocabulary(rng: np.random.Generator) -> None:
-    head = Float32Head(rng.normal(size=(16, 50_000)).astype(np.float32))
+    head = gemma_head(rng, 50_000)
     states, final = rng.normal(size=(2, 12, 16)).astype(np.float32)
     lp = log_softmax(head.logits(states).astype(np.float64), axis=1)
     lq = log_softmax(head.logits(final).astype(np.float64), axis=1)
@@ -70,39 +74,66 @@ def test_float32_logits_keep_five_digits_over_a_large_vocabulary(rng: np.random.
 
 
 def test_a_layer_that_knows_nothing_has_the_entropy_of_the_vocabulary() -> None:
-    head = LinearHead(np.ones((4, 1024)))
+    head = linear_head(np.ones((4, 1024)))
     assert lens_entropy(np.ones((3, 4)), head) == pytest.approx([10.0] * 3)
 
 
 def test_a_certain_prediction_has_no_entropy_and_divergences_stay_finite() -> None:
-    head = LinearHead(1e4 * np.eye(4, 50))
+    head = linear_head(1e4 * np.eye(4, 50))
     sure, other = np.eye(4)[:1], np.eye(4)[1:2]
     assert lens_entropy(sure, head) == pytest.approx([0.0], abs=1e-12)
     assert lens_kl_layer_to_final(sure, other, head) == pytest.approx([1e4 / np.log(2)])
 
 
 def test_tiling_changes_nothing(
-    head: LinearHead, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    head: LensHead, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states, final = rng.normal(size=(2, 30, 16))
     whole = lens_kl_final_to_layer(states, final, head)
     monkeypatch.setattr(lens_module, "_VOCAB_TILE", 700)
-    monkeypatch.setattr(lens_module, "_TILE_BYTES", 7 * 4 * 9000 * 8)
+    monkeypatch.setattr(lens_module, "_TILE_BYTES", 7 * 2 * 2 * 700 * 8)
+    assert lens_module.tokens_per_tile(2, 8) == 7
     assert lens_kl_final_to_layer(states, final, head) == pytest.approx(whole, rel=1e-12)
 
 
-@pytest.mark.parametrize("vocab", [10, 50_304, 256_000, 10**9])
-@pytest.mark.parametrize("itemsize", [4, 8])
-def test_a_tile_of_tokens_stays_within_its_bound(vocab: int, itemsize: int) -> None:
-    tokens = lens_module.tokens_per_tile(vocab, itemsize)
+def test_the_largest_logit_may_come_in_any_tile(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums over earlier tiles are scaled to it, of the layer and of the final layer apart."""
+    ramp = np.linspace(-40, 40, 900)
+    ramps = linear_head(np.stack([ramp, ramp[::-1], rng.normal(size=900)]))
+    states, final = rng.normal(size=(2, 20, 3))
+    monkeypatch.setattr(lens_module, "_VOCAB_TILE", 64)
+    lp, lq = (log_softmax(ramps.logits(x), axis=1) for x in (states, final))
+    forward = (np.exp(lp) * (lp - lq)).sum(axis=1) / np.log(2)
+    backward = (np.exp(lq) * (lq - lp)).sum(axis=1) / np.log(2)
+    assert lens_kl_layer_to_final(states, final, ramps) == pytest.approx(forward, rel=1e-10)
+    assert lens_kl_final_to_layer(states, final, ramps) == pytest.approx(backward, rel=1e-10)
+
+
+def test_all_layers_at_once_are_the_layers_one_by_one(
+    head: LensHead, rng: np.random.Generator
+) -> None:
+    states = rng.normal(size=(5, 12, 16))
+    together = lens_values(states, head).by_layer()
+    for layer, values in zip(states, together, strict=True):
+        assert values.entropy == pytest.approx(lens_entropy(layer, head))
+        forward = lens_kl_layer_to_final(layer, states[-1], head)
+        assert values.kl_layer_to_final == pytest.approx(forward, abs=1e-12)
+
+
+@pytest.mark.parametrize("n_layers", [1, 25, 81, 10_000])
+@pytest.mark.parametrize("itemsize", [2, 4, 8])
+def test_a_tile_of_tokens_stays_within_its_bound(n_layers: int, itemsize: int) -> None:
+    tokens = lens_module.tokens_per_tile(n_layers, itemsize)
     assert tokens >= 1
-    assert tokens == 1 or 4 * tokens * vocab * itemsize <= 64 * 2**20
+    assert tokens == 1 or 2 * tokens * n_layers * 2048 * max(itemsize, 4) <= 32 * 2**20
 
 
 def test_memory_does_not_grow_with_the_tokens(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    head = LinearHead(rng.normal(size=(4, 20_000)))
+    head = linear_head(rng.normal(size=(4, 20_000)))
     monkeypatch.setattr(lens_module, "_TILE_BYTES", 4 * 2**20)
     states, final = rng.normal(size=(2, 200, 4))
     tracemalloc.start()
