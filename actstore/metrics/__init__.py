@@ -18,7 +18,14 @@ from actstore.metrics.pooled import (
     participation_ratio,
     top_pc_share,
 )
-from actstore.metrics.registry import METRICS, Metric, list_metrics, register, resolve_metrics
+from actstore.metrics.registry import (
+    METRICS,
+    Metric,
+    all_metrics,
+    list_metrics,
+    register,
+    resolve_metrics,
+)
 from actstore.metrics.request import MetricsReport, MetricsRequest
 from actstore.metrics.spectra import shannon_entropy, von_neumann_entropy
 from actstore.metrics.tokens import curvature, prompt_entropy
@@ -31,6 +38,7 @@ __all__ = [
     "Metric",
     "MetricsReport",
     "MetricsRequest",
+    "all_metrics",
     "compute_metrics",
     "curvature",
     "dataset_entropy",

@@ -12,7 +12,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from actstore.errors import MissingShardsError, UnknownNameError
-from actstore.metrics.registry import Metric, list_metrics, resolve_metrics
+from actstore.metrics.registry import Metric, all_metrics, resolve_metrics
 from actstore.metrics.request import MetricsRequest
 from actstore.refs import parse_layers
 from actstore.store import CheckpointGroup, Store, TokenSample
@@ -64,7 +64,7 @@ def make_plan(store: Store, request: MetricsRequest) -> Plan:
     Raises UnknownNameError for a name that does not exist, and MissingShardsError, with the
     command that mends it, where states or a lens head that were asked for by name are missing.
     """
-    metrics = resolve_metrics(request.metrics) or list_metrics()
+    metrics = resolve_metrics(request.metrics) or all_metrics()
     rows = store.text_rows() if request.task is None else np.sort(store.task(request.task).rows())
     jobs: list[Job] = []
     reused = 0
@@ -146,7 +146,14 @@ def _pooled_sources(
 def _token_sources(
     group: CheckpointGroup, request: MetricsRequest, metrics: tuple[Metric[Any, Any], ...]
 ) -> Iterator[_Source]:
-    for name in request.token_samples or group.token_samples() or ("sample",):
+    names = request.token_samples or group.token_samples()
+    if not names:
+        raise MissingShardsError(
+            f"{group.storage.url} has no token states of {group.model} at {group.checkpoint}. Run: "
+            f"actstore extract {group.storage.url} --model {group.model} "
+            f"--checkpoints {group.checkpoint} --token-sample 200"
+        )
+    for name in names:
         sample = group.token_sample(name)
         _require_whole(group, sample)
         if metrics[0].over == "lens":

@@ -65,10 +65,15 @@ def register(metric: Metric[Block, Stats]) -> Metric[Block, Stats]:
     return metric
 
 
-def list_metrics() -> tuple[Metric[Any, Any], ...]:
-    """All metrics: pooled ones first, then tokens, then lens; by name within each."""
+def all_metrics() -> tuple[Metric[Any, Any], ...]:
+    """Every metric: pooled ones first, then tokens, then lens; by name within each."""
     order = ("pooled", "tokens", "lens")
     return tuple(sorted(METRICS.values(), key=lambda m: (order.index(m.over), m.name)))
+
+
+def list_metrics() -> list[tuple[str, str, str, str]]:
+    """Every metric as a line of a table: name, what it is over, unit, source."""
+    return [(m.name, m.over, m.unit, m.reference) for m in all_metrics()]
 
 
 def resolve_metrics(names: Iterable[str]) -> tuple[Metric[Any, Any], ...]:
@@ -76,7 +81,7 @@ def resolve_metrics(names: Iterable[str]) -> tuple[Metric[Any, Any], ...]:
 
     Raises UnknownNameError, with the nearest names, for one that is not registered.
     """
-    known = [metric.name for metric in list_metrics()]
+    known = [metric.name for metric in all_metrics()]
     list_them = "See them all with: actstore metrics --list"
     return tuple(
         METRICS[look_up("metric", name, known, list_them)] for name in dict.fromkeys(names)

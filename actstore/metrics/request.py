@@ -48,3 +48,15 @@ class MetricsReport:
     def undefined(self) -> int:
         """How many of the values are NaN, because the data are degenerate."""
         return sum(record.value != record.value for record in self.records)
+
+    def summary(self) -> str:
+        """For people: what was computed, what is undefined, and what could not be computed."""
+        done = f"{len(self.records):,} metric values computed in {self.seconds:.1f} s"
+        if self.reused:
+            done += f", {self.reused:,} already there"
+        undefined = "1 of them is" if self.undefined == 1 else f"{self.undefined:,} of them are"
+        degenerate = f"{undefined} NaN: the data are degenerate." if self.undefined else ""
+        return "\n".join([f"{done}.", *filter(None, [degenerate]), *self._left_out()])
+
+    def _left_out(self) -> list[str]:
+        return [f"Left out: {note}" for note in self.not_possible]

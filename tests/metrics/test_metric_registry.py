@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from actstore.errors import UnknownNameError
-from actstore.metrics import METRICS, Metric, list_metrics, register, resolve_metrics
+from actstore.metrics import METRICS, Metric, all_metrics, list_metrics, register, resolve_metrics
 from tests.metrics.metric_blocks import lens_blocks, linear_head, pooled_blocks, token_blocks
 
-every_metric = pytest.mark.parametrize("metric", list_metrics(), ids=lambda m: m.name)
+every_metric = pytest.mark.parametrize("metric", all_metrics(), ids=lambda m: m.name)
 
 
 def value(metric: Metric[Any, Any], blocks: list[Any]) -> float:
@@ -86,14 +86,14 @@ def test_rows_that_are_not_finite_never_give_a_number_that_looks_right(
     assert np.isnan(metric.finalize(metric.chunk(broken)))
 
 
-@pytest.mark.parametrize("metric", [m for m in list_metrics() if m.over == "pooled"])
+@pytest.mark.parametrize("metric", [m for m in all_metrics() if m.over == "pooled"])
 def test_one_row_has_no_value_but_a_count(metric: Metric[Any, Any], rng: Any) -> None:
     stats = metric.chunk(pooled_blocks(rng.normal(size=(1, 8)), [])[0])
     assert np.isnan(metric.finalize(stats))
     assert stats.n + stats.n_undefined == 1
 
 
-@pytest.mark.parametrize("name", [m.name for m in list_metrics() if m.needs_mean])
+@pytest.mark.parametrize("name", [m.name for m in all_metrics() if m.needs_mean])
 def test_metrics_of_directions_leave_out_rows_without_one(name: str, rng: Any) -> None:
     rows = rng.normal(size=(21, 8))
     rows[0] = rows[1:].mean(axis=0)
@@ -116,7 +116,7 @@ def test_constant_rows_have_no_spread_to_measure(
     assert np.isnan(value(METRICS[name], blocks))
 
 
-@pytest.mark.parametrize("metric", [m for m in list_metrics() if m.over == "tokens"])
+@pytest.mark.parametrize("metric", [m for m in all_metrics() if m.over == "tokens"])
 def test_texts_of_one_token_are_counted_and_left_out(metric: Metric[Any, Any], rng: Any) -> None:
     long, short = rng.normal(size=(6, 8)), rng.normal(size=(1, 8))
     only_short = metric.chunk(token_blocks([short, short], [])[0])
@@ -128,7 +128,7 @@ def test_texts_of_one_token_are_counted_and_left_out(metric: Metric[Any, Any], r
     assert metric.finalize(both) == metric.finalize(alone)
 
 
-@pytest.mark.parametrize("metric", [m for m in list_metrics() if m.over == "lens"])
+@pytest.mark.parametrize("metric", [m for m in all_metrics() if m.over == "lens"])
 def test_tokens_without_finite_logits_are_counted_and_left_out(
     metric: Metric[Any, Any], rng: Any
 ) -> None:
@@ -161,7 +161,7 @@ def test_a_name_can_be_registered_once_only() -> None:
 def test_metrics_with_the_same_chunk_merge_alike() -> None:
     """They share one statistic, so they must not disagree on how it is merged."""
     merges: dict[Any, Any] = {}
-    for metric in list_metrics():
+    for metric in all_metrics():
         assert merges.setdefault(metric.chunk, metric.combine) is metric.combine
 
 
@@ -171,3 +171,11 @@ def test_every_metric_says_what_it_is(metric: Metric[Any, Any]) -> None:
     assert metric.unit
     assert metric.description
     assert "\n" not in metric.description
+
+
+def test_the_list_for_people_has_a_line_for_every_metric() -> None:
+    lines = list_metrics()
+    assert {line[0] for line in lines} == set(METRICS)
+    [line] = [line for line in lines if line[0] == "curvature"]
+    assert line[1:3] == ("tokens", "radians")
+    assert "Hosseini" in line[3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,13 +17,13 @@ from actstore.errors import CorruptShardError, MissingShardsError, UnknownNameEr
 from actstore.metrics import (
     METRICS,
     MetricsRequest,
+    all_metrics,
     compute_metrics,
     curvature,
     dataset_entropy,
     effective_rank,
     graph,
     lens_kl_layer_to_final,
-    list_metrics,
     prompt_entropy,
     work,
 )
@@ -135,7 +136,7 @@ def test_many_small_pieces_give_the_same_values(fresh: SmallStore, measured: Sma
     pieces = graph.row_pieces(fresh.store.text_rows(), 20)
     assert len(pieces) == 12
     compute_metrics(fresh.store, MetricsRequest(MODEL, checkpoints=("step1000",)))
-    for metric in list_metrics():
+    for metric in all_metrics():
         tolerance = 1e-5 if metric.over == "lens" else 1e-9  # lens logits are float32
         for layer in LAYERS:
             found = value(fresh, metric.name, "step1000", layer)
@@ -215,7 +216,7 @@ def test_a_layer_that_was_not_extracted_is_refused(tmp_path: Path) -> None:
 
 def test_token_metrics_without_a_sample_name_the_command(tmp_path: Path) -> None:
     small = small_store(tmp_path, sample=False)
-    with pytest.raises(UnknownNameError, match=r"actstore extract .*--token-sample"):
+    with pytest.raises(MissingShardsError, match=r"actstore extract .*--token-sample"):
         compute_metrics(small.store, MetricsRequest(MODEL, metrics=("prompt_entropy",)))
 
 
@@ -262,3 +263,19 @@ def test_a_task_restricts_the_texts(fresh: SmallStore) -> None:
     assert [record.n for record in report.records] == [4, 4]
     expected = effective_rank(fresh.pooled["step0"][1][rows])
     assert report.records[0].value == pytest.approx(expected)
+
+
+def test_the_summary_says_what_was_done_and_left_out(tmp_path: Path) -> None:
+    small = small_store(tmp_path, sample=False)
+    request = MetricsRequest(MODEL, layers="0", checkpoints=("step0",))
+    computed, *left_out = compute_metrics(small.store, request).summary().splitlines()
+    assert re.fullmatch(r"5 metric values computed in \d+\.\d s\.", computed)
+    assert len(left_out) == 2
+    assert all(line.startswith("Left out: ") for line in left_out)
+    assert ", 5 already there." in compute_metrics(small.store, request).summary()
+
+
+def test_the_summary_counts_values_that_are_undefined(tmp_path: Path) -> None:
+    small = small_store(tmp_path, longest=2)
+    request = MetricsRequest(MODEL, metrics=("curvature",), layers="0")
+    assert "2 of them are NaN" in compute_metrics(small.store, request).summary()
