@@ -68,7 +68,11 @@ def collect(
     if suite is not None:
         from actstore.evaluate import collect as collect_suite
 
-        lines(collect_suite(opened, suite).summary())
+        report = collect_suite(opened, suite)
+        lines(
+            f"{report.suite}: {len(report.collected)} tasks collected, {len(report.skipped)} were "
+            f"there; {report.new_texts:,} new texts in {opened.url}."
+        )
     if suite is None and texts is None:
         raise typer.BadParameter("give --suite or --texts")
 
@@ -141,12 +145,11 @@ def extract(
         ExtractionRequest,
         TokenSampleRequest,
         read_texts,
-        spread_rows,
     )
     from actstore.extract import (
         extract as run,
     )
-    from actstore.present import lines
+    from actstore.present import show_extraction
     from actstore.store import create_store
 
     opened = create_store(store)
@@ -156,7 +159,7 @@ def extract(
     elif suite is not None:
         _collect_if_needed(opened, suite)
         rows = opened.rows_of_suite(suite)
-    sampled = spread_rows(opened.text_rows() if rows is None else rows, token_sample)
+    sampled = opened.text_rows() if rows is None else rows
     request = ExtractionRequest(
         model=model,
         checkpoints=_names(checkpoints),
@@ -169,11 +172,11 @@ def extract(
         device=device,
         batch_tokens=batch_tokens,
         attn=attn,
-        token_sample=TokenSampleRequest("sample", sampled) if token_sample else None,
+        token_sample=TokenSampleRequest.spread("sample", sampled, token_sample),
         lens_head=lens_head,
         trust_remote_code=trust_remote_code,
     )
-    lines(run(opened, request).summary())
+    show_extraction(run(opened, request))
 
 
 @app.command(name="eval")
@@ -190,7 +193,7 @@ def evaluate(
     """Score MTEB tasks from the store, for every checkpoint and layer. No model is loaded."""
     from actstore.evaluate import EvaluationRequest
     from actstore.evaluate import evaluate as run
-    from actstore.present import lines
+    from actstore.present import show_evaluation
     from actstore.store import open_store
 
     opened = open_store(store)
@@ -203,7 +206,10 @@ def evaluate(
         workers=workers,
         overwrite=overwrite,
     )
-    lines(run(opened, request).summary())
+    report = run(opened, request)
+    show_evaluation(report)
+    if report.failures:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -224,7 +230,7 @@ def metrics(
 ) -> None:
     """Compute label-free metrics of every checkpoint and layer, in parallel, from the store."""
     from actstore.metrics import MetricsRequest, compute_metrics, list_metrics
-    from actstore.present import lines, table
+    from actstore.present import show_metrics, table
     from actstore.store import open_store
 
     if list_:
@@ -242,7 +248,7 @@ def metrics(
         scheduler=scheduler,
         overwrite=overwrite,
     )
-    lines(compute_metrics(opened, request).summary())
+    show_metrics(compute_metrics(opened, request))
 
 
 @app.command()

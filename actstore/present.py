@@ -13,6 +13,9 @@ from rich.filesize import decimal
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from actstore.evaluate import EvaluationReport
+    from actstore.extract import ExtractionReport
+    from actstore.metrics import MetricsReport
     from actstore.store import PoolingStatus, StoreInfo, VerifyReport
 
 console = Console(highlight=False)
@@ -94,6 +97,45 @@ def show_status(statuses: Sequence[PoolingStatus], scores: Iterable[Sequence[obj
     scored = list(scores)
     if scored:
         table(["model", "checkpoint", "pooling", "layers", "tasks"], scored, title="Scores")
+
+
+def show_extraction(report: ExtractionReport) -> None:
+    """`actstore extract`."""
+    table(
+        ["checkpoint", "written", "kept", "texts", "cut", "tokens", "tokens/s", "lens head"],
+        [
+            (
+                one.checkpoint,
+                one.shards_written,
+                one.shards_kept,
+                one.n_texts,
+                one.n_truncated,
+                one.n_tokens,
+                round(one.n_tokens / one.seconds) if one.seconds else 0,
+                one.lens_head,
+            )
+            for one in report.checkpoints
+        ],
+        title=f"{report.model} in {report.store}: shards written and kept",
+    )
+
+
+def show_evaluation(report: EvaluationReport) -> None:
+    """`actstore eval`."""
+    lines(
+        f"{report.suite}: {report.evaluated:,} scores computed, {report.skipped:,} were there, "
+        f"{len(report.failures)} failed; {report.seconds:,.0f} s"
+    )
+    lines(*(f"- {failure.unit}: {failure.error}" for failure in report.failures))
+
+
+def show_metrics(report: MetricsReport) -> None:
+    """`actstore metrics`."""
+    lines(
+        f"{len(report.records):,} values computed, {report.reused:,} were there, "
+        f"{report.undefined:,} undefined for their data (NaN); {report.seconds:,.0f} s"
+    )
+    lines(*(f"- left out: {reason}" for reason in report.not_possible))
 
 
 def show_problems(report: VerifyReport) -> None:

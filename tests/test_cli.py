@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 
 import actstore
 from actstore.cli import main
+from tests.support.hub import use_cache
 from tests.support.tiny_models import save_tiny_model, tiny_texts
 
 Run = Callable[..., tuple[int, str, str]]
@@ -22,7 +24,7 @@ Run = Callable[..., tuple[int, str, str]]
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     """Run `actstore …` in a folder of its own: exit code, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    use_cache(monkeypatch, tmp_path / "hub")
 
     def call(command: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["actstore", *command.split()])
@@ -37,12 +39,33 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     return call
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny GPT-NeoX `neox` of the checkpoints step0 and step10, and texts."""
+    folder = tmp_path_factory.mktemp("cli")
+    save_tiny_model(folder / "neox", "gpt_neox", checkpoints=("step0", "step10"))
+    (folder / "texts.txt").write_text("\n".join(tiny_texts(100)), "utf-8")
+    return folder
+
+
 @pytest.fixture
-def model(tmp_path: Path) -> str:
-    """A folder `neox` with the checkpoints step0 and step10 of a tiny GPT-NeoX."""
-    save_tiny_model(tmp_path / "neox", "gpt_neox", checkpoints=("step0", "step10"))
-    (tmp_path / "texts.txt").write_text("\n".join(tiny_texts(100)), "utf-8")
-    return "neox"
+def model(template: Path, tmp_path: Path) -> None:
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="session")
+def template_with_store(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, and a store `s.zarr` of the checkpoint step0."""
+    folder = tmp_path_factory.mktemp("cli") / "folder"
+    shutil.copytree(template, folder)
+    command = [sys.executable, "-m", "actstore", *f"{STEP0} --texts texts.txt".split()]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def store(template_with_store: Path, tmp_path: Path) -> None:
+    shutil.copytree(template_with_store, tmp_path, dirs_exist_ok=True)
 
 
 STEP0 = "extract s.zarr --model neox --checkpoints step0"
@@ -101,7 +124,7 @@ def test_a_plan_says_what_would_be_written_and_writes_nothing(run: Run, tmp_path
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.usefixtures("model")
+@pytest.mark.usefixtures("store")
 @pytest.mark.parametrize(
     ("command", "code", "says"),
     [
@@ -118,7 +141,11 @@ def test_a_plan_says_what_would_be_written_and_writes_nothing(run: Run, tmp_path
             2,
             "max_tokens: .*64.* 8",
         ),
-        (f"{STEP0} --device warp", 2, "warp"),
+        (
+            "extract new.zarr --model neox --checkpoints step0 --texts texts.txt --device warp",
+            2,
+            "warp",
+        ),
         ("extract s.zarr --model neox --texts none.txt", 2, "none.txt"),
         ("collect s.zarr --suite layer-by-lair", 2, "layer-by-layer"),
         ("collect s.zarr", 2, "--suite or --texts"),
@@ -129,7 +156,7 @@ def test_a_plan_says_what_would_be_written_and_writes_nothing(run: Run, tmp_path
         ("metrics s.zarr --checkpoints step7", 2, "step7"),
         ("metrics s.zarr --layers 7", 2, "layer"),
         ("metrics s.zarr --pooling last", 2, "last.*actstore extract"),
-        ("report s.zarr --model other", 2, "other"),
+        ("report s.zarr", 2, "actstore eval s.zarr"),
     ],
 )
 def test_a_mistake_is_answered_with_a_message_not_a_traceback(
