@@ -95,13 +95,17 @@ def token_states(
 def batches(lengths: Ints, batch_tokens: int) -> list[Ints]:
     """Indices of the texts of each batch, longest first; ties keep their order.
 
-    lengths: (text,), tokens. A batch's texts times its longest text is at most batch_tokens.
+    lengths: (text,), tokens. A batch's texts times its longest text is at most batch_tokens, of
+    which padding takes at most one in 64: beyond that, another batch costs less than the padding.
     """
     order = np.argsort(-lengths.astype(np.int64), kind="stable")
     found: list[Ints] = []
     start = 0
     while start < len(order):
-        stop = start + max(1, batch_tokens // int(lengths[order[start]]))
+        longest = int(lengths[order[start]])
+        fitting = order[start : start + max(1, batch_tokens // max(1, longest))]
+        padding = np.cumsum(longest - lengths[fitting])
+        stop = start + int(np.searchsorted(padding, batch_tokens // 64, side="right"))
         found.append(order[start:stop])
         start = stop
     return found

