@@ -1,0 +1,236 @@
+"""Task bundles: a loaded task's data as Arrow tables, and the task made of them again.
+
+`task.dataset` is a tree whose shape depends on the kind of task: subsets, splits, and for
+retrieval a corpus, queries, judgements and candidates. `freeze` writes its shape as JSON and its
+leaves as tables; `thaw` builds the same tree without the network and without a datasets cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset, DatasetDict
+from datasets.table import InMemoryTable
+from mteb.abstasks import AbsTask, AbsTaskRetrieval
+
+from actstore.errors import InvalidInputError
+from actstore.evaluate import catalogue
+from actstore.store import Json
+
+_QRELS, _CANDIDATES = "relevant_docs", "top_ranked"
+_NOT_DATA = {"dataset", "data_loaded", "seed", "rng_state", "np_rng", "hf_subsets", "_eval_splits"}
+
+
+@dataclass(frozen=True)
+class FrozenData:
+    """A task's data, ready to be stored."""
+
+    shape: dict[str, Json]
+    """`data`: the tree with tables at its leaves; `attributes`: what else loading set."""
+    tables: dict[str, pa.Table]
+
+    def digest(self) -> str:
+        """Identifies the data. The order of judged queries, in mteb random, is no part of it."""
+        digest = hashlib.sha256()
+        for name, table in self.tables.items():
+            ordered = table.sort_by("query-id") if name.endswith(_QRELS) else table
+            digest.update(name.encode() + _table_digest(ordered))
+        return digest.hexdigest()[:32]
+
+
+def freeze(task: AbsTask) -> FrozenData:
+    """The data of a loaded task, after its own dataset_transform.
+
+    Raises InvalidInputError for a task that keeps its data in a way this does not know, and for a
+    reranking task without candidates: that is what `datasets` makes of one when it is offline.
+    """
+    if isinstance(task, AbsTaskRetrieval):
+        task.convert_v1_dataset_format_to_v2(num_proc=None)
+    if task.metadata.type == "Reranking":
+        _require_candidates(task)
+    _require_unused_generators(task)
+    tables: dict[str, pa.Table] = {}
+    data = _Freezer(task.metadata.name, tables).node(task.dataset, ())
+    return FrozenData({"data": data, "attributes": _attributes(task)}, tables)
+
+
+def thaw(
+    name: str,
+    shape: Mapping[str, Any],
+    table: Callable[[str], pa.Table],
+    splits: Sequence[str],
+    subsets: Sequence[str],
+) -> AbsTask:
+    """A fresh task with its data assigned, ready to evaluate.
+
+    shape: of the frozen data. table: gives a table by its name. splits, subsets: those to run.
+    """
+    task = catalogue.new_task(name, splits, subsets)
+    for attribute, value in shape["attributes"].items():
+        setattr(task, attribute, value)
+    task.dataset = _thaw_node(shape["data"], table)
+    task.data_loaded = True
+    return task
+
+
+def versions() -> dict[str, Json]:
+    """The versions of what loads and scores a task."""
+    return {name: version(name) for name in ("mteb", "datasets", "scikit-learn", "numpy")}
+
+
+class _Freezer:
+    """Walks a task's data, collecting tables."""
+
+    def __init__(self, task: str, tables: dict[str, pa.Table]) -> None:
+        self.task, self.tables = task, tables
+
+    def node(self, value: Any, path: tuple[str, ...]) -> Json:
+        if value is None:
+            return {"kind": "none"}
+        if isinstance(value, Dataset):
+            return self.leaf("dataset", path, _arrow(value))
+        if isinstance(value, Mapping):
+            return self.mapping(value, path)
+        if isinstance(value, list) and all(isinstance(row, Mapping) for row in value):
+            return self.leaf("rows", path, pa.Table.from_pylist([_plain(row) for row in value]))
+        raise InvalidInputError(
+            f"{self.task} keeps {'.'.join(path)} as {type(value).__name__}, which cannot be "
+            "frozen into a store. Tasks with data sets, dicts of them and lists of rows can."
+        )
+
+    def mapping(self, value: Mapping[str, Any], path: tuple[str, ...]) -> Json:
+        if path and path[-1] == _QRELS:
+            return self.leaf("qrels", path, _qrels_table(value))
+        if path and path[-1] == _CANDIDATES:
+            return self.leaf("candidates", path, _candidates_table(value))
+        kind = "datasets" if isinstance(value, DatasetDict) else "dict"
+        # A list of pairs: JSON objects are stored with sorted keys.
+        items: list[Json] = [[str(k), self.node(v, (*path, str(k)))] for k, v in value.items()]
+        return {"kind": kind, "items": items}
+
+    def leaf(self, kind: str, path: tuple[str, ...], table: pa.Table) -> Json:
+        readable = re.sub(r"[^\w.-]", "_", ".".join(path) or "data")
+        name = f"{len(self.tables):03d}-{readable}"
+        self.tables[name] = table
+        return {"kind": kind, "table": name}
+
+
+def _thaw_node(node: Any, table: Callable[[str], pa.Table]) -> Any:
+    match node["kind"]:
+        case "none":
+            return None
+        case "dict" | "datasets" as kind:
+            items = {key: _thaw_node(item, table) for key, item in node["items"]}
+            return DatasetDict(items) if kind == "datasets" else items
+        case kind:
+            return _THAW[kind](table(node["table"]))
+
+
+def _arrow(data: Dataset) -> pa.Table:
+    """A data set's rows with its features (class names, nested lists) in the schema's metadata."""
+    table: pa.Table = data.with_format("arrow")[:]
+    return table.replace_schema_metadata(data.features.arrow_schema.metadata)
+
+
+def _dataset(table: pa.Table) -> Dataset:
+    return Dataset(InMemoryTable(table), fingerprint=_table_digest(table).hex()[:16])
+
+
+def _qrels_table(qrels: Mapping[str, Mapping[str, int]]) -> pa.Table:
+    """One row a query, in order, with its judged documents in order."""
+    return pa.table(
+        {
+            "query-id": pa.array(list(qrels), pa.string()),
+            "corpus-ids": pa.array([list(q) for q in qrels.values()], pa.list_(pa.string())),
+            "scores": pa.array([list(q.values()) for q in qrels.values()]),
+        }
+    )
+
+
+def _qrels(table: pa.Table) -> dict[str, dict[str, int]]:
+    columns = (table[name].to_pylist() for name in ("query-id", "corpus-ids", "scores"))
+    return {
+        query: dict(zip(ids, scores, strict=True))
+        for query, ids, scores in zip(*columns, strict=True)
+    }
+
+
+def _candidates_table(candidates: Mapping[str, list[str]]) -> pa.Table:
+    ids = pa.array([list(ids) for ids in candidates.values()], pa.list_(pa.string()))
+    return pa.table({"query-id": pa.array(list(candidates), pa.string()), "corpus-ids": ids})
+
+
+def _candidates(table: pa.Table) -> dict[str, list[str]]:
+    return dict(zip(table["query-id"].to_pylist(), table["corpus-ids"].to_pylist(), strict=True))
+
+
+_THAW: dict[str, Callable[[pa.Table], Any]] = {
+    "dataset": _dataset,
+    "rows": lambda table: table.to_pylist(),
+    "qrels": _qrels,
+    "candidates": _candidates,
+}
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with lazy columns of `datasets` read into lists."""
+    return {k: v if isinstance(v, (str, int, float)) else list(v) for k, v in row.items()}
+
+
+def _table_digest(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    return hashlib.sha256(sink.getvalue()).digest()
+
+
+def _attributes(task: AbsTask) -> dict[str, Json]:
+    """What loading set on the task besides its data: plain values are kept, others refused."""
+    fresh = vars(catalogue.new_task(task.metadata.name))
+    changed = {
+        name: value
+        for name, value in vars(task).items()
+        if name not in _NOT_DATA and (name not in fresh or fresh[name] != value)
+    }
+    for name, value in changed.items():
+        if not isinstance(value, (str, int, float, bool, type(None))):
+            raise InvalidInputError(
+                f"{task.metadata.name} sets {name} ({type(value).__name__}) while it loads its "
+                "data; only plain values can be frozen into a store."
+            )
+    return changed
+
+
+def _require_candidates(task: AbsTask) -> None:
+    without = [
+        f"{subset} {split}"
+        for subset, splits in task.dataset.items()
+        for split, data in splits.items()
+        if not data.get(_CANDIDATES)
+    ]
+    if without:
+        raise InvalidInputError(
+            f"{task.metadata.name} reranks given candidates, but its data came without them "
+            f"({', '.join(without)}): it would be scored as full retrieval. The datasets library "
+            "loses them when it is offline. Collect on a machine with network and unset "
+            "HF_HUB_OFFLINE."
+        )
+
+
+def _require_unused_generators(task: AbsTask) -> None:
+    """A task that draws random numbers while it loads would be scored with other ones later."""
+    fresh = random.Random(task.seed), np.random.default_rng(task.seed)
+    drawn = task.rng_state.getstate() != fresh[0].getstate()
+    if drawn or task.np_rng.bit_generator.state != fresh[1].bit_generator.state:
+        raise InvalidInputError(
+            f"{task.metadata.name} draws from its random generators while it loads its data, so "
+            "its scores from a frozen copy would differ. Draw with a seed of its own instead."
+        )

@@ -1,0 +1,133 @@
+"""StoreEncoder: a stored layer as an mteb model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mteb.models.abs_encoder import AbsEncoder
+from mteb.models.model_meta import ModelMeta, ScoringFunction
+from numpy.typing import NDArray
+
+from actstore.errors import UnknownTextError
+from actstore.refs import checkpoint_key, model_key
+from actstore.store import CheckpointGroup, Store
+
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+
+@dataclass(frozen=True)
+class TaskTexts:
+    """Where a task's texts are: what all layers of all checkpoints share."""
+
+    task: str
+    rows: NDArray[np.int64]
+    """(n,) ascending."""
+    places: dict[str, int]
+    """Text -> place in `rows`."""
+
+    @classmethod
+    def of(cls, store: Store, task: str) -> TaskTexts:
+        """The texts of a collected task; none for a task that the store does not have."""
+        if task not in store.tasks():
+            return cls(task, np.empty(0, np.int64), {})
+        rows = np.sort(store.task(task).rows())
+        texts = store.read_texts(rows)
+        return cls(task, rows, {text: place for place, text in enumerate(texts)})
+
+
+class StoreEncoder(AbsEncoder):
+    """Answers mteb with the stored states of one (model, checkpoint, layer, pooling).
+
+    `mteb.evaluate(StoreEncoder(store, "EleutherAI/pythia-410m", checkpoint="step1000", layer=5,
+    pooling="mean"), tasks)` gives the scores of a model that returns these vectors. The vectors of
+    a collected task are read once, when its first call comes.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        model: str,
+        *,
+        checkpoint: str,
+        layer: int,
+        pooling: str = "mean",
+        texts: TaskTexts | None = None,
+    ) -> None:
+        """texts: of the task that comes first, where they are known already.
+
+        Raises UnknownNameError for a model, checkpoint, layer or pooling that is not stored.
+        """
+        self.store, self.layer, self.pooling = store, layer, pooling
+        self.group: CheckpointGroup = store.checkpoint(model, checkpoint)
+        self.group.read(pooling, layer, np.empty(0, np.int64))  # whether there is such a thing
+        self.mteb_model_meta = model_meta(self.group, layer, pooling)
+        self._texts = texts
+        self._vectors: NDArray[np.float32] | None = None
+
+    def encode(
+        self,
+        inputs: Any,
+        *,
+        task_metadata: Any,
+        hf_split: str,
+        hf_subset: str,
+        prompt_type: Any = None,
+        **kwargs: Any,
+    ) -> NDArray[np.float32]:
+        """(text, hidden) in float32, exactly what is stored.
+
+        Raises UnknownTextError for a text that was never collected and MissingShardsError for one
+        that was never extracted.
+        """
+        asked = inputs.dataset["text"][:]
+        texts, vectors = self._of_task(task_metadata.name)
+        try:
+            places = [texts.places[text] for text in asked]
+        except KeyError:
+            rows = self._rows_of(asked, task_metadata.name, hf_split, hf_subset)
+            return self.group.read(self.pooling, self.layer, rows)
+        return vectors[places]
+
+    def _of_task(self, task: str) -> tuple[TaskTexts, NDArray[np.float32]]:
+        if self._texts is None or self._texts.task != task:
+            self._texts, self._vectors = TaskTexts.of(self.store, task), None
+        if self._vectors is None:
+            self._vectors = self.group.read(self.pooling, self.layer, self._texts.rows)
+        return self._texts, self._vectors
+
+    def _rows_of(
+        self, texts: Sequence[str], task: str, split: str, subset: str
+    ) -> NDArray[np.int64]:
+        """Rows of texts that the task's bundle does not have: another task's, or a text file's."""
+        try:
+            return self.store.rows_of(texts)
+        except UnknownTextError as error:
+            url, spec = self.store.url, self.group.spec
+            raise UnknownTextError(
+                f"{task} (split {split}, subset {subset}) asks for texts that {url} does not have. "
+                f"{error} For this task: actstore collect {url} --suite {task}, then: actstore "
+                f"extract {url} --model {spec.model} --checkpoints {spec.checkpoint}"
+            ) from error
+
+
+def model_meta(group: CheckpointGroup, layer: int, pooling: str) -> ModelMeta:
+    """Metadata that keeps model, checkpoint, layer and pooling apart in mteb's ResultCache.
+
+    Results lie in `<model>/<checkpoint>/experiments/layer_<l>__pooling_<p>/<Task>.json`.
+    """
+    spec = group.spec
+    known = _HUB_NAME.fullmatch(spec.model) is not None
+    return ModelMeta.create_empty(
+        {
+            "name": spec.model if known else f"local/{model_key(spec.model)}",
+            "revision": checkpoint_key(spec.checkpoint),
+            "max_tokens": spec.max_tokens,
+            "embed_dim": spec.hidden_size,
+            "similarity_fn_name": ScoringFunction.COSINE,
+            "experiment_kwargs": {"layer": layer, "pooling": pooling},
+        }
+    )

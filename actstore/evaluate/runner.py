@@ -1,0 +1,119 @@
+"""Evaluating stored layers: a pool of processes scores, the parent writes.
+
+No model is loaded. mteb's files for one folder are not safe to write from several processes, so
+only the parent does.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from actstore.evaluate.planning import EvaluationRequest, plan_evaluation
+from actstore.evaluate.scores import save_result
+from actstore.evaluate.worker import (
+    Unit,
+    UnitOutcome,
+    evaluate_in_worker,
+    start_worker,
+    worker_environment,
+)
+from actstore.progress import progress
+from actstore.store import Store
+
+
+@dataclass(frozen=True)
+class UnitFailure:
+    """A unit that could not be scored."""
+
+    unit: str
+    error: str
+    trace: str
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """What one evaluation did."""
+
+    suite: str
+    evaluated: int
+    """Units: a task at one checkpoint, layer and pooling."""
+    skipped: int
+    """Scored before, on the same data and states."""
+    failures: tuple[UnitFailure, ...]
+    seconds: float
+
+
+def evaluate(store: Store, request: EvaluationRequest) -> EvaluationReport:
+    """Score a suite on stored layers; results are in `store.scores()` and `store.results_path`.
+
+    What is scored is stored at once, so an interrupted evaluation goes on where it stopped. A unit
+    that fails is reported and the rest goes on. Raises what `plan_evaluation` raises, before
+    anything starts.
+    """
+    began = time.monotonic()
+    plan = plan_evaluation(store, request)
+    failures = []
+    with progress(f"Evaluating {plan.suite.name}", len(plan.todo), "score") as advance:
+        for outcome in _outcomes(store.url, plan.todo, request.workers):
+            if outcome.result is None:
+                failures.append(UnitFailure(str(outcome.unit), outcome.error, outcome.trace))
+            else:
+                save_result(store, outcome.unit, outcome.result)
+            advance(1)
+    return EvaluationReport(
+        suite=plan.suite.name,
+        evaluated=len(plan.todo) - len(failures),
+        skipped=plan.skipped,
+        failures=tuple(failures),
+        seconds=time.monotonic() - began,
+    )
+
+
+def _outcomes(store_url: str, units: Sequence[Unit], workers: int) -> Iterator[UnitOutcome]:
+    """The outcome of every unit, as they come."""
+    if not units:
+        return
+    with _pool(store_url, min(workers, len(units))) as pool:
+        futures = {pool.submit(evaluate_in_worker, unit): unit for unit in units}
+        for future in as_completed(futures):
+            yield _outcome(future, futures.pop(future))
+
+
+def _outcome(future: Future[UnitOutcome], unit: Unit) -> UnitOutcome:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        error = (
+            "an evaluation process died, most likely out of memory: run the same command again, "
+            "with fewer workers; what is scored is kept"
+        )
+        return UnitOutcome(unit, None, error)
+
+
+@contextmanager
+def _pool(store_url: str, workers: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of fresh single-threaded processes, which ends with this block whatever happens."""
+    strangers = {child.pid for child in multiprocessing.active_children()}
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=start_worker,
+        initargs=(store_url,),
+    )
+    try:
+        with worker_environment():
+            yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            if child.pid not in strangers:
+                child.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
