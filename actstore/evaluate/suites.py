@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from actstore.refs import look_up
 from actstore.store import Json, Store
 
 _LISTING = "List them: actstore suites."
+_LONGEST_NAME = 120
+"""A suite's name is a file's name in the store."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ def list_suites() -> list[SuiteRow]:
     theirs = [
         SuiteRow(name, len(benchmark.tasks), _first_sentence(benchmark.description))
         for name, benchmark in catalogue.benchmarks().items()
-        if catalogue.is_text(benchmark)
+        if name == benchmark.name and catalogue.is_text(benchmark)
     ]
     return ours + theirs
 
@@ -169,11 +172,14 @@ def _of_tasks(names: list[str], store: Store | None) -> Suite:
     if not names:
         raise UnknownNameError(f"A suite of no tasks was asked for. {_LISTING}")
     tasks = tuple(select_task(name, store) for name in dict.fromkeys(names))
-    return Suite(",".join(task.name for task in tasks), "Tasks chosen by name", tasks)
+    joined = ",".join(task.name for task in tasks)
+    if len(joined) > _LONGEST_NAME:
+        joined = f"{tasks[0].name} and {len(tasks) - 1} more ({zlib.crc32(joined.encode()):08x})"
+    return Suite(joined, "Tasks chosen by name", tasks)
 
 
 def _of_benchmark(name: str) -> Suite:
-    """A benchmark of mteb: splits and subsets are the benchmark's."""
+    """A benchmark of mteb by name or alias: splits and subsets are the benchmark's."""
     benchmark = catalogue.benchmarks()[name]
     tasks = [task for one in benchmark.tasks for task in catalogue.parts(one)]
     for task in tasks:
@@ -184,4 +190,4 @@ def _of_benchmark(name: str) -> Suite:
         )
         for task in tasks
     }
-    return Suite(name, _first_sentence(benchmark.description), (*selections.values(),))
+    return Suite(benchmark.name, _first_sentence(benchmark.description), (*selections.values(),))
