@@ -154,6 +154,21 @@ def test_two_processes_give_the_values_of_one(fresh: SmallStore, measured: Small
     assert len(open_store(fresh.store.url).metric_table()) == len(report.records)
 
 
+def test_a_script_without_a_main_guard_can_use_processes(fresh: SmallStore, tmp_path: Path) -> None:
+    """Workers that imported the script again would start workers of their own."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from actstore import open_store\n"
+        "from actstore.metrics import MetricsRequest, compute_metrics\n"
+        "print('once')\n"
+        f"request = MetricsRequest({MODEL!r}, metrics=('top_pc_share',), workers=2)\n"
+        f"print(len(compute_metrics(open_store({fresh.store.url!r}), request).records))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["once", "8"]
+    assert done.stderr == ""
+
+
 def test_a_scheduler_that_runs_already_can_be_used(fresh: SmallStore) -> None:
     with LocalCluster(
         n_workers=1, processes=False, threads_per_worker=1, dashboard_address=None
