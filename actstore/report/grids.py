@@ -22,6 +22,7 @@ class Grid:
     source: str
     """Of which states: `mean pooling`, `tokens/sample`."""
     model: str
+    """As headings name it."""
     label: str
     """What the number is, with its unit: the colour bar's label."""
     kind: str
@@ -44,6 +45,12 @@ class Grid:
     def slug(self) -> str:
         """Title and source as a file name."""
         return re.sub(r"[^A-Za-z0-9.]+", "-", f"{self.title} {self.source}").strip("-").lower()
+
+
+def shown_name(model: str) -> str:
+    """A model as a heading names it: a hub name as it is, a folder by its last component."""
+    is_folder = model.startswith((".", "/", "~"))
+    return model.rstrip("/").rpartition("/")[2] if is_folder else model
 
 
 def task_scores(scores: pd.DataFrame) -> pd.DataFrame:
@@ -130,7 +137,7 @@ def _grid(
     return Grid(
         title=title,
         source=source,
-        model=str(everything["model"].iloc[0]),
+        model=shown_name(str(everything["model"].iloc[0])),
         label=label,
         kind=kind,
         checkpoints=tuple(checkpoints),

@@ -17,6 +17,7 @@ from actstore.report.grids import (
     best_per_task,
     mean_grid,
     metric_grids,
+    shown_name,
     task_grids,
     task_scores,
 )
@@ -44,7 +45,8 @@ def write_report(store: Store, out: Path, model: str | None = None) -> list[Path
         sections += writer.sections(name, _of(scores, name), _of(metrics, name))
     writer.table("scores", scores[scores["model"].isin(models)].drop(columns="scores"))
     writer.table("metrics", metrics[metrics["model"].isin(models)].drop(columns="parameters"))
-    path.write_text(page(f"{', '.join(models)}: scores and metrics by layer", _INTRO, sections))
+    title = f"{', '.join(map(shown_name, models))}: scores and metrics by layer"
+    path.write_text(page(title, _INTRO, sections), encoding="utf-8")
     return [path, *writer.written]
 
 
@@ -95,7 +97,7 @@ class _Writer:
             curves = [self._picture(prefix, grid, layer_curves(grid), "curves") for grid in grids]
             maps = [self._picture(prefix, grid, heatmap(grid), "heatmap") for grid in grids]
             both = [picture for pair in zip(maps, curves, strict=True) for picture in pair]
-            found.append(Section(f"{model}: metrics", small=tuple(both)))
+            found.append(Section(f"{shown_name(model)}: metrics", small=tuple(both)))
         return found
 
     def _score_sections(self, model: str, prefix: str, scores: pd.DataFrame) -> list[Section]:
@@ -110,7 +112,7 @@ class _Writer:
                 self._picture(prefix, first, layer_curves(first), "curves"),
             )
             section = Section(
-                heading=f"{model}: scores, {pooling} pooling",
+                heading=f"{shown_name(model)}: scores, {pooling} pooling",
                 tables=(
                     (f"Best layer: {first.title}", best),
                     ("Best checkpoint and layer per task", best_per_task(tasks)),

@@ -163,6 +163,14 @@ def test_names_are_shown_as_text_not_as_markup(tmp_path: Path) -> None:
     assert "<b>Find</b>" in "".join(Page(html).words)
 
 
+def test_a_folder_is_named_by_its_last_part(tmp_path: Path) -> None:
+    store = create_store(tmp_path / "some.zarr")
+    store.record_scores([score("step0", 0, "Find", 0.3, model="/home/somebody/tiny/")])
+    words = "".join(Page(write_report(store, tmp_path)[0].read_text()).words)
+    assert "tiny: scores" in words
+    assert "somebody" not in words
+
+
 def test_an_empty_store_says_what_to_run_first(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"actstore eval .* actstore metrics "):
         write_report(create_store(tmp_path / "empty.zarr"), tmp_path / "report.html")
