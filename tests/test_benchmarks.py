@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from benchmarks import reading
+from actstore.stdlib_text import docstrings
+from actstore.store import open_store
+from benchmarks import evaluation, extraction, reading
 
 
 def test_reading_compares_equal_results(tmp_path: Path) -> None:
@@ -16,3 +19,28 @@ def test_reading_compares_equal_results(tmp_path: Path) -> None:
         assert all(result.dtype == np.float32 for result in results.values())
         np.testing.assert_array_equal(results["actstore"], results["memory map"])
         np.testing.assert_array_equal(results["zarr-python"], results["memory map"])
+
+
+@pytest.mark.slow
+def test_extraction_compares_equal_vectors(tmp_path: Path) -> None:
+    texts = [record.text for record in docstrings()[:40]]
+    extraction.save_model(tmp_path / "model", 32, 2, texts)
+    cases = extraction.make_cases(tmp_path, texts)
+    cases["bare forward"]()
+    cases["actstore extract"]()
+    store = open_store(tmp_path / "store.zarr")
+    usual = cases["output_hidden_states"]()
+    for layer in range(2):  # transformers' last hidden state is after the final norm
+        ours = store.embeddings(
+            store.only_model(), checkpoint="main", layer=layer, pooling="mean", texts=texts
+        )
+        np.testing.assert_allclose(ours, usual[layer], atol=2e-3, rtol=2e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_evaluation_compares_equal_scores(tmp_path: Path) -> None:
+    cases = evaluation.make_cases(tmp_path, n_layers=1, hidden=16)
+    ours, theirs = (cases[name]() for name in ("actstore eval", "mteb, vectors in memory"))
+    assert len(ours) == len(theirs) >= 5
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
