@@ -11,6 +11,7 @@ from typing import Any
 import tokenizers
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 from transformers.utils import logging as transformers_logging
@@ -50,40 +51,34 @@ class LoadedModel:
 
 
 def load_config(source: Source) -> transformers.PretrainedConfig:
-    """A checkpoint's configuration."""
-    with quiet():
-        return AutoConfig.from_pretrained(
-            source.name, revision=source.revision, trust_remote_code=source.trust_remote_code
-        )
+    """A checkpoint's configuration. Raises InvalidInputError if it cannot be used."""
+    try:
+        with quiet():
+            return AutoConfig.from_pretrained(
+                source.name, revision=source.revision, trust_remote_code=source.trust_remote_code
+            )
+    except (OSError, ValueError) as error:
+        raise _unusable(source, "config.json", error) from error
 
 
 def load_model(source: Source, settings: LoadSettings, *, lm_head: bool) -> LoadedModel:
     """Load a checkpoint's weights, and find and check its blocks.
 
     lm_head: keep the language-model head too, where the checkpoint has one. Raises
-    ModelStructureError for a model whose layers cannot be told, or whose weights are incomplete.
+    InvalidInputError for weights that cannot be read, ModelStructureError for a model whose layers
+    cannot be told or whose weights are incomplete.
     """
     config = load_config(source)
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.compute_dtype, config, device)
     auto = _auto_class(config) if lm_head else AutoModel
-    with quiet():
-        model, report = auto.from_pretrained(
-            source.name,
-            revision=source.revision,
-            trust_remote_code=source.trust_remote_code,
-            dtype=dtype,
-            use_safetensors=None if settings.pickled_weights else True,
-            output_loading_info=True,
-            **({"attn_implementation": settings.attn} if settings.attn else {}),
-        )
-    model = model.to(device).eval()
+    model, missing = _load_weights(auto, source, settings, device, dtype)
     base = _base_of(model)
     base.config.use_cache = False  # states of all texts at once: nothing is generated
     structure = find_structure(base)
     require_padding_to_be_ignored(structure)
-    _require_weights(model, structure, set(report["missing_keys"]))
-    lm = model if auto is not AutoModel and not report["missing_keys"] else None
+    _require_weights(model, structure, missing)
+    lm = model if auto is not AutoModel and not missing else None
     return LoadedModel(source, structure, lm, device, dtype)
 
 
@@ -158,6 +153,33 @@ def quiet() -> Iterator[None]:
 def may_have_head(config: transformers.PretrainedConfig) -> bool:
     """Whether a checkpoint was saved with a language-model head, as its config says."""
     return _auto_class(config) is not AutoModel
+
+
+def _load_weights(
+    auto: Any, source: Source, settings: LoadSettings, device: torch.device, dtype: torch.dtype
+) -> tuple[Any, set[str]]:
+    """The model on its device, and the names of parameters that the files do not hold."""
+    try:
+        with quiet():
+            model, report = auto.from_pretrained(
+                source.name,
+                revision=source.revision,
+                trust_remote_code=source.trust_remote_code,
+                dtype=dtype,
+                attn_implementation=settings.attn,
+                use_safetensors=None if settings.pickled_weights else True,
+                output_loading_info=True,
+            )
+        return model.to(device).eval(), set(report["missing_keys"])
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+        raise _unusable(source, "weights", error) from error
+
+
+def _unusable(source: Source, what: str, error: Exception) -> InvalidInputError:
+    reason = " ".join(str(error).split())
+    return InvalidInputError(
+        f"Cannot use the {what} of {source.model} at {source.checkpoint}: {reason[:400]}"
+    )
 
 
 def _auto_class(config: transformers.PretrainedConfig) -> Any:

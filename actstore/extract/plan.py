@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,11 +92,14 @@ def outline_all(request: ExtractionRequest) -> list[Outline]:
     named_poolings(request.poolings)
     if not request.checkpoints or not request.poolings:
         raise InvalidInputError("Name at least one checkpoint and one pooling.")
-    found = []
+    found: list[Outline] = []
+    tokenizers: dict[str, Any] = {}
     names = list(dict.fromkeys(request.checkpoints))
     with progress("Finding checkpoints", len(names), "checkpoints") as advance:
         for name in names:
-            found.append(outline(request, name))
+            one = outline(request, name)
+            shared = tokenizers.setdefault(one.tokenizer_digest, one.tokenizer)
+            found.append(replace(one, tokenizer=shared))  # 154 of Pythia's would take gigabytes
             advance(1)
     return found
 

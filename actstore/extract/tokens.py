@@ -29,7 +29,11 @@ class ShardTokens:
         self._known: dict[tuple[str, int, int], Tokenised] = {}
 
     def prepare(self, outline: Outline, shards: Iterable[Shard]) -> None:
-        """Tokenise those of the shards that are not yet. Raises InvalidTextError."""
+        """Tokenise those of the shards that are not yet.
+
+        Raises InvalidTextError for a text without tokens, InvalidInputError for a tokenizer that
+        is another model's.
+        """
         new = [shard for shard in shards if _key(outline, shard) not in self._known]
         if not new:
             return
@@ -38,9 +42,9 @@ class ShardTokens:
         with progress("Tokenising", len(rows), "texts") as advance:
             for shard in new:
                 of_shard = list(islice(texts, len(shard.rows)))
-                self._known[_key(outline, shard)] = tokenise(
-                    outline.tokenizer, of_shard, shard.rows, outline.max_tokens
-                )
+                tokens = tokenise(outline.tokenizer, of_shard, shard.rows, outline.max_tokens)
+                _require_vocabulary(outline, tokens)
+                self._known[_key(outline, shard)] = tokens
                 advance(len(of_shard))
 
     def of(self, outline: Outline, shard: Shard) -> Tokenised:
@@ -105,6 +109,18 @@ def _sample_text(
         is_special=np.array(encoded["special_tokens_mask"], bool),
         n_bytes=token_bytes(encoded["offset_mapping"], text),
     )
+
+
+def _require_vocabulary(outline: Outline, tokens: Tokenised) -> None:
+    """Raise InvalidInputError for an id that the model has no embedding of: a GPU would abort."""
+    largest = int(tokens.flat.max())
+    if largest >= outline.vocabulary_size:
+        raise InvalidInputError(
+            f"The tokenizer of {outline.source.model} gives the token id {largest} "
+            f"({outline.tokenizer.convert_ids_to_tokens(largest)!r}), the model has "
+            f"{outline.vocabulary_size} embeddings. Save the tokenizer that the model was trained "
+            "with beside it."
+        )
 
 
 def _key(outline: Outline, shard: Shard) -> tuple[str, int, int]:

@@ -15,7 +15,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModel, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPTNeoXForCausalLM,
+)
 
 from actstore.errors import (
     InvalidInputError,
@@ -49,9 +55,19 @@ def request_of(folder: Path | str, **changes: Any) -> ExtractionRequest:
     return ExtractionRequest(str(folder), **{**settings, **changes})
 
 
-def last_hidden_states(folder: Path, texts: list[str]) -> NDArray[np.float32]:
-    """The mean of the model's own last hidden state over each text alone: (text, hidden)."""
-    model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+def last_hidden_states(
+    folder: Path, texts: list[str], blocks: int | None = None
+) -> NDArray[np.float32]:
+    """The mean of the model's own last hidden state over each text alone: (text, hidden).
+
+    blocks: load the model with so many blocks only, as the Layer by Layer paper does.
+    """
+    config = AutoConfig.from_pretrained(folder)
+    if blocks is not None:
+        config.num_hidden_layers = blocks
+        if "layer_types" in vars(config):
+            config.layer_types = config.layer_types[:blocks]
+    model = AutoModel.from_pretrained(folder, config=config, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     means = []
     for text in texts:
@@ -67,15 +83,16 @@ def relative_error(one: NDArray[np.float32], other: NDArray[np.float32]) -> floa
 
 @pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-5), ("float16", 1e-3)])
 @pytest.mark.parametrize("family", ["gpt_neox", "llama", "gemma2", "gpt2", "bert", "mamba"])
-def test_the_stored_last_layer_is_what_the_model_returns(
+def test_mean_normed_at_a_layer_is_what_the_model_cut_there_returns(
     family: str, dtype: str, bound: float, store: Store, tmp_path: Path
 ) -> None:
     folder = save_tiny_model(tmp_path / family, family)
-    report = extract(store, request_of(folder, dtype=dtype))
-    assert report.checkpoints[0].shards_written == 3
-    stored = store.embeddings(str(folder), checkpoint="main", layer=N_BLOCKS, pooling="mean_normed")
-    expected = last_hidden_states(folder, store.read_texts(store.text_rows()))
-    assert relative_error(stored, expected) < bound
+    extract(store, request_of(folder, dtype=dtype))
+    group, rows = store.checkpoint(str(folder), "main"), np.arange(100, 120)
+    assert group.layers == tuple(range(N_BLOCKS + 1))
+    for layer in group.layers:
+        expected = last_hidden_states(folder, store.read_texts(rows), blocks=layer)
+        assert relative_error(group.read("mean_normed", layer, rows), expected) < bound
 
 
 def test_a_real_encoder_gives_its_own_embeddings(store: Store) -> None:
@@ -206,8 +223,6 @@ def test_token_samples_hold_every_tokens_states(store: Store, pythia_folder: Pat
 
 
 def test_the_lens_head_gives_the_models_logits(store: Store, pythia_folder: Path) -> None:
-    from transformers import AutoModelForCausalLM
-
     sample = TokenSampleRequest("sample", [7])
     request = request_of(
         pythia_folder,
@@ -349,6 +364,33 @@ def test_weights_that_changed_under_the_same_name_are_refused(
     shutil.copy(pythia_folder / "step16" / "model.safetensors", folder)
     with pytest.raises(PlanMismatchError, match="weights_digest"):
         extract(store, request_of(folder))
+
+
+def test_a_tokenizer_of_another_model_is_refused(store: Store, tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path / "m", "gpt_neox")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["layer"])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(InvalidInputError, match=r"id 300 \('layer'\), the model has 300"):
+        extract(store, request_of(folder))
+
+
+def test_states_are_kept_when_the_lens_head_cannot_be_found(
+    store: Store, pythia_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = GPTNeoXForCausalLM.forward
+
+    def oddly(*args: Any, **inputs: Any) -> Any:
+        output = forward(*args, **inputs)
+        output.logits = output.logits * output.logits.roll(1, dims=-1)
+        return output
+
+    monkeypatch.setattr(GPTNeoXForCausalLM, "forward", oddly)
+    request = request_of(pythia_folder, checkpoints=("step0",), lens_head=True)
+    report = extract(store, request).checkpoints[0]
+    assert report.lens_head.startswith("not stored: ")
+    assert report.shards_written == 3
+    assert not store.checkpoint(request.model, "step0").has_head()
 
 
 def test_a_store_without_texts_says_how_to_collect_them(
