@@ -50,7 +50,7 @@ class StdlibText:
     """What it describes: `module`, `class` or `function`; `comment` for a block of comments."""
 
     name: str
-    """Qualified name of the class or function (`MIMEText.__init__`); empty for a module."""
+    """Qualified, of the class or function (`MIMEText.__init__`); else empty."""
 
 
 @functools.cache
@@ -66,7 +66,7 @@ def docstrings() -> tuple[StdlibText, ...]:
 def comments() -> tuple[StdlibText, ...]:
     """Every block of whole-line comments of the standard library, without repeats.
 
-    Lines are joined as written, without their `#`; `name` is the class or function around it.
+    Lines are joined as written, without their `#`.
     Raises MissingDependencyError if this Python keeps no sources of its standard library.
     """
     return _unique(_comments_of(source, module) for module, source in _sources())
@@ -119,35 +119,25 @@ def _kind(node: _Definition) -> str:
 
 
 def _comments_of(source: str, module: str) -> Iterator[StdlibText]:
-    blocks = list(_comment_blocks(source))
-    if not blocks:
-        return
-    spans = [
-        (node.lineno, node.end_lineno or node.lineno, name)
-        for name, node in _definitions(ast.parse(source))
-        if not isinstance(node, ast.Module)
-    ]
-    for line, text in blocks:
-        # Outer definitions come before inner ones, so the last span around a line is the innermost.
-        around = [name for start, stop, name in spans if start <= line <= stop]
-        name = around[-1] if around else ""
-        yield StdlibText(text, module.partition(".")[0], module, "comment", name)
+    for text in _comment_blocks(source):
+        yield StdlibText(text, module.partition(".")[0], module, "comment", "")
 
 
-def _comment_blocks(source: str) -> Iterator[tuple[int, str]]:
-    """(number of its first line, text) of each run of whole-line comments."""
-    first, lines = 0, list[str]()
+def _comment_blocks(source: str) -> Iterator[str]:
+    """Each run of whole-line comments, as one text."""
+    lines, last = list[str](), 0
     for number, text in _whole_line_comments(source):
-        if lines and number != first + len(lines):
-            yield first, "\n".join(lines)
+        if lines and number != last + 1:
+            yield "\n".join(lines)
             lines = []
-        first = first if lines else number
         lines.append(text)
+        last = number
     if lines:
-        yield first, "\n".join(lines)
+        yield "\n".join(lines)
 
 
 def _whole_line_comments(source: str) -> Iterator[tuple[int, str]]:
+    """(line number, text without its #) of every comment with nothing before it."""
     number, counted = 1, 0
     for match in _LEXEME.finditer(source):
         start = match.start()
