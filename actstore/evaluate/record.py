@@ -14,7 +14,12 @@ from typing import Any
 
 import numpy as np
 from mteb._create_dataloaders import create_dataloader
-from mteb.abstasks import AbsTask, AbsTaskBitextMining
+from mteb.abstasks import (
+    AbsTask,
+    AbsTaskBitextMining,
+    AbsTaskClassification,
+    AbsTaskPairClassification,
+)
 from mteb.models.abs_encoder import AbsEncoder
 from mteb.models.model_meta import ModelMeta, ScoringFunction
 from mteb.models.search_wrappers import SearchEncoderWrapper
@@ -23,6 +28,9 @@ from numpy.typing import NDArray
 
 _N_FEATURES = 8
 _BATCH: dict[str, Any] = {"batch_size": 1024, "show_progress_bar": False}
+_CALLS_BEFORE_SCORING = {AbsTaskClassification: 2, AbsTaskPairClassification: 2}
+"""Kinds of tasks of which one subset is that many calls and then much scoring, which is left out:
+training and evaluated texts, first and second texts."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +51,12 @@ def record_calls(task: AbsTask) -> list[EncodeCall]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of scores that are undefined on meaningless vectors
         for split in task.eval_splits:
-            for subsets in subset_batches(task):
+            for subsets in _subset_batches(task):
                 _evaluate(task, recorder, split, subsets)
     return recorder.calls
 
 
-def subset_batches(task: AbsTask) -> list[list[str]]:
+def _subset_batches(task: AbsTask) -> list[list[str]]:
     """The subsets that mteb evaluates together: all of them in bitext mining, else one by one."""
     if isinstance(task, AbsTaskBitextMining):
         return [[*task.hf_subsets]]
@@ -56,14 +64,22 @@ def subset_batches(task: AbsTask) -> list[list[str]]:
 
 
 def _evaluate(task: AbsTask, recorder: Recorder, split: str, subsets: list[str]) -> None:
+    recorder.stop_after(_calls_before_scoring(task))
     try:
         task.evaluate(recorder, split, subsets_to_run=subsets, encode_kwargs=dict(_BATCH))
     except _AllRecordedError:
         return
 
 
+def _calls_before_scoring(task: AbsTask) -> int | None:
+    for kind, n_calls in _CALLS_BEFORE_SCORING.items():
+        if type(task)._evaluate_subset is kind._evaluate_subset:
+            return n_calls
+    return None
+
+
 class _AllRecordedError(Exception):
-    """Ends a search before its results are scored."""
+    """Ends an evaluation before anything is scored."""
 
 
 class Recorder(AbsEncoder):
@@ -74,9 +90,14 @@ class Recorder(AbsEncoder):
 
     def __init__(self) -> None:
         self.calls: list[EncodeCall] = []
+        self._last: int | None = None
         self.mteb_model_meta = ModelMeta.create_empty(
             {"name": "actstore/recorder", "similarity_fn_name": ScoringFunction.COSINE}
         )
+
+    def stop_after(self, n_calls: int | None) -> None:
+        """End the evaluation that follows after some calls."""
+        self._last = None if n_calls is None else len(self.calls) + n_calls
 
     def encode(
         self,
@@ -92,6 +113,8 @@ class Recorder(AbsEncoder):
         texts = inputs.dataset["text"][:]
         kind = "" if prompt_type is None else str(prompt_type.value)
         self.calls.append(EncodeCall(hf_split, hf_subset, kind, tuple(texts)))
+        if len(self.calls) == self._last:
+            raise _AllRecordedError
         return _checksums(texts)
 
     def index(self, corpus: Any, **kwargs: Any) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import mteb
 import numpy as np
 import pytest
-from mteb import ModelMeta
 from mteb.abstasks import AbsTask
+from mteb.models import ModelMeta
 from mteb.models.abs_encoder import AbsEncoder
 from numpy.typing import NDArray
 
