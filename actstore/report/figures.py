@@ -28,8 +28,8 @@ _MAX_LEGEND = 8
 def heatmap(grid: Grid) -> Figure:
     """Checkpoints from left to right, layers from bottom to top, the number as colour.
 
-    Cells without a number are hatched, and counted below the axes. A ring marks each checkpoint's
-    highest layer of a score. Small grids show their numbers too.
+    Cells without a number are hatched. Small grids show their numbers. Each checkpoint's highest
+    score is bold there, ringed otherwise. Below the axes stands what the marks mean.
     """
     n_checkpoints, n_layers = grid.values.shape
     size = (_within(2.6 + 0.62 * n_checkpoints, 4.6, 11), _within(1.7 + 0.34 * n_layers, 3, 9))
@@ -41,14 +41,12 @@ def heatmap(grid: Grid) -> Figure:
     _ticks(axes, grid)
     bar = figure.colorbar(image, ax=axes, pad=0.02)
     bar.set_label(grid.label)
-    if grid.values.size <= _MAX_VALUES_SHOWN:
+    if _shows_values(grid):
         _write_values(axes, image, grid)
     elif grid.kind == "score":
         _ring_best(axes, grid.values)
     _titles(axes, grid)
-    if grid.n_missing:
-        note = f"hatched: no value ({grid.n_missing} of {grid.values.size})"
-        figure.supxlabel(note, fontsize=8, x=0.98, ha="right", color="#444444")
+    figure.supxlabel(_key(grid), fontsize=8, x=0.98, ha="right", color="#444444")
     return figure
 
 
@@ -83,6 +81,19 @@ def _figure(size: tuple[float, float]) -> tuple[Figure, Axes]:
     figure = Figure(figsize=size, dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.add_subplot()
+
+
+def _shows_values(grid: Grid) -> bool:
+    return grid.values.size <= _MAX_VALUES_SHOWN
+
+
+def _key(grid: Grid) -> str:
+    """What the marks of a heatmap mean."""
+    best = "bold" if _shows_values(grid) else "ring"
+    parts = [f"{best}: best layer of a checkpoint"] if grid.kind == "score" else []
+    if grid.n_missing:
+        parts.append(f"hatched: no value ({grid.n_missing} of {grid.values.size})")
+    return "; ".join(parts)
 
 
 def _titles(axes: Axes, grid: Grid) -> None:

@@ -171,7 +171,7 @@ def test_a_script_without_a_main_guard_can_use_processes(fresh: SmallStore, tmp_
 
 def test_a_scheduler_that_runs_already_can_be_used(fresh: SmallStore) -> None:
     with LocalCluster(
-        n_workers=1, processes=False, threads_per_worker=1, dashboard_address=None
+        n_workers=1, processes=False, threads_per_worker=1, dashboard_address=":0"
     ) as cluster:
         request = MetricsRequest(
             MODEL, metrics=("effective_rank",), scheduler=cluster.scheduler_address

@@ -40,10 +40,14 @@ def test_a_heatmap_shows_the_grid_with_layers_going_up(holes: int) -> None:
     assert [tick.get_text() for tick in axes.get_xticklabels()] == list(grid.checkpoints)
 
 
-def test_missing_cells_are_counted_below_a_heatmap() -> None:
-    figure = heatmap(grid_of(6, 7, holes=5))
-    assert figure.get_supxlabel() == "hatched: no value (5 of 42)"
-    assert heatmap(grid_of(6, 7)).get_supxlabel() == ""
+def test_the_marks_of_a_heatmap_are_explained_below_it() -> None:
+    best = "best layer of a checkpoint"
+    assert heatmap(grid_of(6, 7)).get_supxlabel() == f"bold: {best}"
+    large = heatmap(grid_of(40, 7, holes=5))
+    assert large.get_supxlabel() == f"ring: {best}; hatched: no value (5 of 280)"
+    metric = heatmap(grid_of(6, 7, "metric", holes=5))
+    assert metric.get_supxlabel() == "hatched: no value (5 of 42)"
+    assert heatmap(grid_of(6, 7, "metric")).get_supxlabel() == ""
 
 
 def test_missing_cells_are_grey_and_hatched() -> None:
