@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from actstore.store import Store
+from tests.support.extraction import store_of_texts
 from tests.support.hub import put_revision, use_cache
 from tests.support.tiny_models import save_tiny_model
 
@@ -24,6 +26,12 @@ def pythia_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny BERT: no final norm, no head."""
     return save_tiny_model(tmp_path_factory.mktemp("models") / "bert-nano", "bert")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store that holds texts."""
+    return store_of_texts(tmp_path / "s.zarr")
 
 
 @pytest.fixture

@@ -9,24 +9,15 @@ import pytest
 
 from actstore.errors import DiskSpaceError, PlanMismatchError, UnknownNameError
 from actstore.extract import ExtractionRequest, TokenSampleRequest, extract, plan_extraction
-from actstore.store import Store, create_store
+from actstore.store import Store
 from actstore.store.storage import LocalStorage
 from tests.extract.conftest import CHECKPOINTS
-from tests.support.tiny_models import HIDDEN, N_BLOCKS, VOCABULARY, tiny_texts
-
-N_TEXTS = 150
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = create_store(tmp_path / "s.zarr")
-    store.add_texts(tiny_texts(N_TEXTS))
-    return store
+from tests.support.extraction import N_TEXTS, request_of
+from tests.support.tiny_models import HIDDEN, N_BLOCKS, VOCABULARY
 
 
-def request_of(folder: Path, **changes: Any) -> ExtractionRequest:
-    settings: dict[str, Any] = {"checkpoints": CHECKPOINTS, "device": "cpu", "lens_head": False}
-    return ExtractionRequest(str(folder), **{**settings, **changes})
+def of_all(folder: Path, **changes: Any) -> ExtractionRequest:
+    return request_of(folder, **{"checkpoints": CHECKPOINTS, **changes})
 
 
 def array_bytes(store: Store) -> int:
@@ -41,7 +32,7 @@ def array_bytes(store: Store) -> int:
 def test_a_plan_counts_texts_tokens_and_bytes_as_the_run_then_does(
     store: Store, pythia_folder: Path
 ) -> None:
-    request = request_of(pythia_folder, max_tokens=20)
+    request = of_all(pythia_folder, max_tokens=20)
     plan = plan_extraction(store, request)
     report = extract(store, request)
     assert [one.shards_to_do for one in plan.checkpoints] == [3, 3, 3]
@@ -60,35 +51,33 @@ def test_planning_reads_no_weights(
     monkeypatch.setattr("safetensors.safe_open", fail)
     monkeypatch.setattr("actstore.extract.runner.digest_of_files", fail)
     before = sorted(store.path.rglob("*"))
-    assert plan_extraction(store, request_of(pythia_folder)).n_tokens > 0
+    assert plan_extraction(store, of_all(pythia_folder)).n_tokens > 0
     assert sorted(store.path.rglob("*")) == before
 
 
 def test_what_is_done_is_not_planned_again(store: Store, pythia_folder: Path) -> None:
-    extract(store, request_of(pythia_folder, checkpoints=("step0",)))
-    plan = plan_extraction(store, request_of(pythia_folder))
+    extract(store, of_all(pythia_folder, checkpoints=("step0",)))
+    plan = plan_extraction(store, of_all(pythia_folder))
     done = [(one.shards_to_do, one.shards_done) for one in plan.checkpoints]
     assert done == [(0, 3), (3, 0), (3, 0)]
     assert plan.checkpoints[0].bytes_to_write == 0
 
 
 def test_a_plan_covers_the_token_sample_and_the_head(store: Store, pythia_folder: Path) -> None:
-    request = request_of(pythia_folder, checkpoints=("step0",))
+    request = of_all(pythia_folder, checkpoints=("step0",))
     sample = TokenSampleRequest("sample", range(20))
     plain = plan_extraction(store, request).bytes_to_write
     sampled = plan_extraction(
-        store, request_of(pythia_folder, checkpoints=("step0",), token_sample=sample)
+        store, of_all(pythia_folder, checkpoints=("step0",), token_sample=sample)
     )
-    headed = plan_extraction(
-        store, request_of(pythia_folder, checkpoints=("step0",), lens_head=True)
-    )
-    extract(store, request_of(pythia_folder, checkpoints=("step0",), token_sample=sample))
+    headed = plan_extraction(store, of_all(pythia_folder, checkpoints=("step0",), lens_head=True))
+    extract(store, of_all(pythia_folder, checkpoints=("step0",), token_sample=sample))
     assert sampled.bytes_to_write == array_bytes(store)
     assert headed.bytes_to_write - plain == VOCABULARY * HIDDEN * 4
 
 
 def test_a_plan_reads_in_a_few_lines(store: Store, pythia_folder: Path) -> None:
-    summary = plan_extraction(store, request_of(pythia_folder, max_tokens=20)).summary()
+    summary = plan_extraction(store, of_all(pythia_folder, max_tokens=20)).summary()
     assert "3 checkpoints (step0, step16, step64)" in summary
     assert f"{N_BLOCKS + 1} layers (0..{N_BLOCKS}) x {HIDDEN} values in float16" in summary
     assert "150 texts" in summary
@@ -102,7 +91,7 @@ def test_a_disk_that_is_too_small_is_told_before_anything_runs(
     monkeypatch.setattr(LocalStorage, "free_bytes", lambda _: 1000)
     for run in (plan_extraction, extract):
         with pytest.raises(DiskSpaceError, match=r"writes .* kB and .* has 1 kB free"):
-            run(store, request_of(pythia_folder))
+            run(store, of_all(pythia_folder))
     assert store.models() == []
 
 
@@ -110,7 +99,7 @@ def test_a_plan_names_unknown_checkpoints_and_other_plans(
     store: Store, pythia_folder: Path
 ) -> None:
     with pytest.raises(UnknownNameError, match="'step16'"):
-        plan_extraction(store, request_of(pythia_folder, checkpoints=("step17",)))
-    extract(store, request_of(pythia_folder, checkpoints=("step0",)))
+        plan_extraction(store, of_all(pythia_folder, checkpoints=("step17",)))
+    extract(store, of_all(pythia_folder, checkpoints=("step0",)))
     with pytest.raises(PlanMismatchError, match="max_tokens: the store has 64, asked is 8"):
-        plan_extraction(store, request_of(pythia_folder, max_tokens=8))
+        plan_extraction(store, of_all(pythia_folder, max_tokens=8))

@@ -1,12 +1,7 @@
-"""Whole extractions into real stores: the numbers, resuming, and what is refused."""
+"""Whole extractions into real stores, against what the models themselves return."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,36 +18,11 @@ from transformers import (
     GPTNeoXForCausalLM,
 )
 
-from actstore.errors import (
-    InvalidInputError,
-    NonFiniteError,
-    PlanMismatchError,
-    UnknownNameError,
-    UnknownTextError,
-)
-from actstore.extract import ExtractionRequest, TokenSampleRequest, extract
-from actstore.store import Store, create_store
+from actstore.extract import TokenSampleRequest, extract
+from actstore.store import Store
 from tests.extract.conftest import CHECKPOINTS
-from tests.support.tiny_models import N_BLOCKS, save_tiny_model, tiny_texts
-
-N_TEXTS = 150  # three shards: 64 rows is the smallest
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = create_store(tmp_path / "s.zarr")
-    store.add_texts(tiny_texts(N_TEXTS))
-    return store
-
-
-def request_of(folder: Path | str, **changes: Any) -> ExtractionRequest:
-    settings: dict[str, Any] = {
-        "checkpoints": ("main",),
-        "device": "cpu",
-        "batch_tokens": 256,
-        "lens_head": False,
-    }
-    return ExtractionRequest(str(folder), **{**settings, **changes})
+from tests.support.extraction import request_of, store_of_texts
+from tests.support.tiny_models import N_BLOCKS, save_tiny_model
 
 
 def last_hidden_states(
@@ -130,8 +100,7 @@ def test_a_model_without_final_norm_stores_the_normed_pooling_once(
 def test_a_subset_of_layers_holds_the_same_numbers(store: Store, pythia_folder: Path) -> None:
     whole = request_of(pythia_folder / "step0", dtype="float32", poolings=("last",))
     extract(store, whole)
-    other = create_store(store.path.with_name("part.zarr"))
-    other.add_texts(tiny_texts(N_TEXTS))
+    other = store_of_texts(store.path.with_name("part.zarr"))
     extract(
         other,
         request_of(pythia_folder / "step0", dtype="float32", layers="0,-2", poolings=("last",)),
@@ -155,43 +124,6 @@ def test_lengths_and_truncation_are_recorded_for_every_text(
     assert stored["n_tokens"].tolist() == [min(n, 20) for n in lengths]
     assert stored["truncated"].tolist() == [n > 20 for n in lengths]
     assert report.checkpoints[0].n_truncated == sum(n > 20 for n in lengths) > 0
-
-
-def test_a_finished_extraction_loads_no_model_and_writes_nothing(
-    store: Store, pythia_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    request = request_of(pythia_folder, checkpoints=("step0",), lens_head=True)
-    extract(store, request)
-    before = snapshot(store.path)
-
-    def fail(*_: object, **__: object) -> None:
-        raise AssertionError("the model was loaded")
-
-    monkeypatch.setattr("actstore.extract.lazy.load_model", fail)
-    report = extract(store, request).checkpoints[0]
-    assert (report.shards_written, report.shards_kept, report.lens_head) == (0, 3, "kept")
-    assert snapshot(store.path) == before
-
-
-def test_another_pooling_is_added_without_touching_the_first(
-    store: Store, pythia_folder: Path
-) -> None:
-    folder = pythia_folder / "step16"
-    extract(store, request_of(folder, poolings=("mean",)))
-    before = snapshot(store.path / "models" / "step16" / "main" / "mean_pool")
-    extract(store, request_of(folder, poolings=("mean", "max_normed")))
-    assert snapshot(store.path / "models" / "step16" / "main" / "mean_pool") == before
-    assert store.checkpoint(str(folder), "main").poolings() == ["max_normed", "mean"]
-
-
-def test_new_texts_are_extracted_alone(store: Store, pythia_folder: Path) -> None:
-    request = request_of(pythia_folder, checkpoints=("step0",))
-    extract(store, request)
-    new = store.add_texts([f"a new text {i}" for i in range(10)])
-    report = extract(store, request).checkpoints[0]
-    assert (report.shards_written, report.shards_kept, report.n_texts) == (1, 3, 10)
-    vectors = store.embeddings(request.model, checkpoint="step0", layer=2, rows=new)
-    assert np.isfinite(vectors).all()
 
 
 def test_only_the_shards_of_the_wanted_rows_are_extracted(
@@ -246,135 +178,6 @@ def test_a_model_without_head_says_so(store: Store, bert_folder: Path) -> None:
     assert report.lens_head == "the checkpoint has no language-model head"
 
 
-KILLED = """
-import os, sys
-from actstore.extract import ExtractionRequest, TokenSampleRequest, extract
-from actstore.store import ledger, open_store
-
-commits, name = 0, sys.argv[3]
-original = getattr(ledger.Ledger, name)
-def dying(self, *args, **kwargs):
-    global commits
-    commits += 1
-    if commits == int(sys.argv[4]):
-        os.kill(os.getpid(), 9)
-    return original(self, *args, **kwargs)
-setattr(ledger.Ledger, name, dying)
-extract(open_store(sys.argv[1]), ExtractionRequest(
-    sys.argv[2], checkpoints=("step0", "step16"), device="cpu", batch_tokens=256,
-    token_sample=TokenSampleRequest("sample", range(20)), lens_head=False))
-"""
-
-
-def killed_request(folder: Path) -> ExtractionRequest:
-    """What KILLED extracts."""
-    sample = TokenSampleRequest("sample", range(20))
-    return request_of(folder, checkpoints=("step0", "step16"), token_sample=sample)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, pythia_folder: Path) -> dict[str, bytes]:
-    """The arrays of an extraction that was never interrupted."""
-    store = create_store(tmp_path_factory.mktemp("undisturbed") / "s.zarr")
-    store.add_texts(tiny_texts(N_TEXTS))
-    extract(store, killed_request(pythia_folder))
-    return shards(store.path)
-
-
-@pytest.mark.parametrize(("step", "count"), [("commit", 3), ("record", 2), ("record", 8)])
-def test_a_killed_extraction_goes_on_to_the_same_bits(
-    step: str, count: int, store: Store, pythia_folder: Path, undisturbed: dict[str, bytes]
-) -> None:
-    """Killed before a shard is written, between a shard and its record, and in the sample."""
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, store.url, str(pythia_folder), step, str(count)],
-        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL
-    assert shards(store.path) != undisturbed
-    extract(store, killed_request(pythia_folder))
-    assert shards(store.path) == undisturbed
-
-
-def test_a_shard_with_states_beyond_its_dtype_is_not_committed(
-    store: Store, tmp_path: Path
-) -> None:
-    folder = save_tiny_model(tmp_path / "m", "llama")
-    model = AutoModel.from_pretrained(folder)
-    with torch.no_grad():
-        model.get_parameter("layers.2.mlp.down_proj.weight").mul_(1e8)
-    model.save_pretrained(folder)
-    with pytest.raises(NonFiniteError, match="layer 3") as caught:
-        extract(store, request_of(folder))
-    assert "while extracting the shard 0:64" in caught.value.__notes__[0]
-    assert store.checkpoint(str(folder), "main").committed("mean") == set()
-
-
-@pytest.mark.parametrize(
-    ("changes", "error", "message"),
-    [
-        ({"checkpoints": ("step1",)}, UnknownNameError, r"'step1'.*'step16'"),
-        ({"poolings": ("men",)}, UnknownNameError, r"pooling 'men'.*'mean'"),
-        ({"layers": "9"}, UnknownNameError, r"no layer 9: .*0 .*3"),
-        ({"layers": "first"}, InvalidInputError, r"'first'"),
-        ({"rows": [3, 99999]}, UnknownTextError, r"1 of the 2 rows .*\[99999\]"),
-        ({"dtype": "bfloat16"}, InvalidInputError, r"--dtype float16 or float32"),
-        ({"compute_dtype": "int8"}, InvalidInputError, r"'int8'"),
-        ({"device": "cuda:99"}, InvalidInputError, r"device 'cuda:99'.*--device cpu"),
-        ({"max_tokens": 65}, InvalidInputError, r"at most 64"),
-        ({"checkpoints": ()}, InvalidInputError, r"at least one checkpoint"),
-    ],
-)
-def test_a_request_that_cannot_be_met_is_refused_before_anything_is_written(
-    changes: dict[str, Any],
-    error: type[Exception],
-    message: str,
-    store: Store,
-    pythia_folder: Path,
-) -> None:
-    before = snapshot(store.path)
-    with pytest.raises(error, match=message):
-        extract(store, request_of(pythia_folder, **{"checkpoints": ("step0",), **changes}))
-    assert snapshot(store.path) == before
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"dtype": "float32"}, "dtype: the store has 'float16', asked is 'float32'"),
-        ({"max_tokens": 32}, "max_tokens: the store has 64, asked is 32"),
-        ({"layers": "0-2"}, r"layers: the store has \[0, 1, 2, 3\], asked is \[0, 1, 2\]"),
-    ],
-)
-def test_another_plan_for_the_same_arrays_is_refused(
-    changes: dict[str, Any], message: str, store: Store, pythia_folder: Path
-) -> None:
-    extract(store, request_of(pythia_folder, checkpoints=("step0",)))
-    with pytest.raises(PlanMismatchError, match=message):
-        extract(store, request_of(pythia_folder, checkpoints=("step0",), **changes))
-
-
-def test_weights_that_changed_under_the_same_name_are_refused(
-    store: Store, pythia_folder: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "m"
-    shutil.copytree(pythia_folder / "step0", folder)
-    extract(store, request_of(folder))
-    shutil.copy(pythia_folder / "step16" / "model.safetensors", folder)
-    with pytest.raises(PlanMismatchError, match="weights_digest"):
-        extract(store, request_of(folder))
-
-
-def test_a_tokenizer_of_another_model_is_refused(store: Store, tmp_path: Path) -> None:
-    folder = save_tiny_model(tmp_path / "m", "gpt_neox")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokenizer.add_tokens(["layer"])
-    tokenizer.save_pretrained(folder)
-    with pytest.raises(InvalidInputError, match=r"id 300 \('layer'\), the model has 300"):
-        extract(store, request_of(folder))
-
-
 def test_states_are_kept_when_the_lens_head_cannot_be_found(
     store: Store, pythia_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -391,21 +194,3 @@ def test_states_are_kept_when_the_lens_head_cannot_be_found(
     assert report.lens_head.startswith("not stored: ")
     assert report.shards_written == 3
     assert not store.checkpoint(request.model, "step0").has_head()
-
-
-def test_a_store_without_texts_says_how_to_collect_them(
-    tmp_path: Path, pythia_folder: Path
-) -> None:
-    with pytest.raises(InvalidInputError, match="actstore collect"):
-        extract(create_store(tmp_path / "empty.zarr"), request_of(pythia_folder / "step0"))
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
-
-
-def shards(folder: Path) -> dict[str, bytes]:
-    """Every array's bytes below a folder."""
-    return {name: data for name, data in snapshot(folder).items() if "/c." in name}
