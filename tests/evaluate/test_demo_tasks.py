@@ -16,8 +16,6 @@ from actstore.evaluate.demo_tasks import DEMO_TASKS
 from actstore.evaluate.demo_texts import topics
 from actstore.stdlib_text import comments, docstrings
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-
 
 class BagOfWords(AbsEncoder):
     """A text is the sum of its words' random vectors: deterministic, and better than chance."""
