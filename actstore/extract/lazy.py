@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 
 import torch
 
@@ -33,6 +34,10 @@ class LazyModel:
 
     def release(self) -> None:
         """Free the memory before another checkpoint is loaded."""
+        if self._model is None:
+            return
+        weight = weakref.ref(next(self._model.structure.base.parameters()))
         self._model = None
-        gc.collect()
+        if weight() is not None:  # some models (Mamba) refer to themselves in a circle
+            gc.collect()
         torch.cuda.empty_cache()

@@ -199,8 +199,7 @@ def _layout(store: Store, one: Outline) -> ShardLayout:
 def _sample_tokens(store: Store, request: ExtractionRequest, one: Outline) -> int:
     if request.token_sample is None:
         return 0
-    rows = np.asarray(request.token_sample.rows, np.int64)
-    return sum(len(text.token_id) for text in sample_texts(store, one, rows))
+    return sum(len(text.token_id) for text in sample_texts(store, one, request.token_sample))
 
 
 def _sample_bytes(one: Outline, n_tokens: int) -> int:

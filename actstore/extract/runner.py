@@ -53,14 +53,16 @@ def _extract_checkpoint(
     tokens: ShardTokens,
 ) -> CheckpointReport:
     start = time.monotonic()
-    model = LazyModel(one, _load_settings(request), lm_head=_lacks_head(store, request, one))
-    group = _begin(store, request, model)
+    stored = stored_group(store, one)
+    lacks_head = request.lens_head and one.may_have_head and not (stored and stored.has_head())
+    model = LazyModel(one, _load_settings(request), lm_head=lacks_head)
+    group = _begin(store, request, model, stored)
     forward = ForwardSettings(one.layers, request.dtype, request.batch_tokens)
     work = pooling_work(group, rows, request.poolings)
     tokens.prepare(one, [part.shard for part in work])
     tally = extract_pooled(group, work, model, tokens, forward)
     if asked := request.token_sample:
-        texts = sample_texts(store, one, np.asarray(asked.rows, np.int64))
+        texts = sample_texts(store, one, asked)
         tally += extract_sample(group, asked.name, texts, model, forward)
     head = _extract_head(group, request, model)
     model.release()
@@ -82,16 +84,12 @@ def _load_settings(request: ExtractionRequest) -> LoadSettings:
     )
 
 
-def _lacks_head(store: Store, request: ExtractionRequest, one: Outline) -> bool:
-    stored = stored_group(store, one)
-    return request.lens_head and one.may_have_head and not (stored and stored.has_head())
-
-
-def _begin(store: Store, request: ExtractionRequest, model: LazyModel) -> CheckpointGroup:
+def _begin(
+    store: Store, request: ExtractionRequest, model: LazyModel, stored: CheckpointGroup | None
+) -> CheckpointGroup:
     """The checkpoint's group, new or joined; only for a new one the model is loaded."""
     one = model.outline
-    files = weight_files(one.source, pickled=request.pickled_weights)
-    weights, stored = digest_of_files(files), stored_group(store, one)
+    weights = digest_of_files(weight_files(one.source, pickled=request.pickled_weights))
     if stored is not None:
         spec = one.spec(weights, stored.spec.has_final_norm, {})
     else:

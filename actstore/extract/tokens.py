@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from actstore.errors import InvalidInputError
 from actstore.extract.outline import Outline
+from actstore.extract.request import TokenSampleRequest
 from actstore.extract.tokenise import Tokenised, token_bytes, tokenise
 from actstore.progress import progress
 from actstore.store import Shard, Store, TokenisedText
@@ -75,11 +76,17 @@ def count_tokens(
     return n_tokens, truncated
 
 
-def sample_texts(store: Store, outline: Outline, rows: NDArray[np.int64]) -> list[TokenisedText]:
-    """The texts of a token-level sample, each token with the bytes it stands for.
+def sample_texts(store: Store, outline: Outline, sample: TokenSampleRequest) -> list[TokenisedText]:
+    """The texts of a token-level sample, each once, and the bytes that each token stands for.
 
-    Raises InvalidInputError for a tokenizer that does not say which characters a token is of.
+    Raises InvalidInputError for no texts, and for a tokenizer that does not say which characters a
+    token is of; UnknownTextError for rows that hold no text.
     """
+    rows = np.array(list(dict.fromkeys(sample.rows)), np.int64)
+    if not len(rows):
+        raise InvalidInputError(
+            f"The token sample {sample.name!r} has no texts: choose at least one."
+        )
     if not outline.tokenizer.is_fast:
         raise InvalidInputError(
             f"The tokenizer of {outline.source.model} does not say which characters a token is of, "

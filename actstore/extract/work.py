@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from actstore.errors import UnknownNameError
 from actstore.extract.outline import Outline
 from actstore.store import CheckpointGroup, Shard, Store
 from actstore.store.plan import require_same
@@ -40,9 +41,10 @@ def stored_group(store: Store, one: Outline) -> CheckpointGroup | None:
     that needs their files, see `Store.begin_checkpoint`.
     """
     model, checkpoint = one.source.model, one.checkpoint
-    if model not in store.models() or checkpoint not in store.checkpoints(model):
+    try:
+        group = store.checkpoint(model, checkpoint)
+    except UnknownNameError:
         return None
-    group = store.checkpoint(model, checkpoint)
     asked = one.spec(group.spec.weights_digest, group.spec.has_final_norm, {})
     what = f"{model} at {checkpoint} in {store.url}"
     remedy = "Use the stored values, or another store."

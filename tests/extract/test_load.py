@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
+import weakref
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM, GPTNeoXForCausalLM
 
 from actstore.errors import InvalidInputError, ModelStructureError
+from actstore.extract import ExtractionRequest
+from actstore.extract.lazy import LazyModel
 from actstore.extract.load import (
     LoadedModel,
     LoadSettings,
@@ -20,6 +24,7 @@ from actstore.extract.load import (
     may_have_head,
     resolve_dtype,
 )
+from actstore.extract.outline import outline
 from actstore.extract.sources import find_source
 from tests.support.tiny_models import CONFIGS, save_tiny_model
 
@@ -109,3 +114,17 @@ def test_auto_computes_in_float32_on_a_cpu_and_as_stored_on_a_gpu(folder: Path) 
     assert resolve_dtype("auto", config, torch.device("cpu")) is torch.float32
     assert resolve_dtype("auto", config, torch.device("cuda")) is torch.float16
     assert load(folder).dtype is torch.float32
+
+
+@pytest.mark.parametrize("family", ["gpt_neox", "mamba"])
+def test_a_released_model_leaves_memory_at_once(family: str, tmp_path: Path) -> None:
+    save_tiny_model(tmp_path, family)
+    one = outline(ExtractionRequest(str(tmp_path)), "main")
+    model = LazyModel(one, CPU, lm_head=True)
+    gc.disable()
+    try:
+        weight = weakref.ref(next(model.get().structure.base.parameters()))
+        model.release()
+        assert weight() is None
+    finally:
+        gc.enable()

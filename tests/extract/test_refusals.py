@@ -20,7 +20,7 @@ from actstore.errors import (
     UnknownNameError,
     UnknownTextError,
 )
-from actstore.extract import extract
+from actstore.extract import TokenSampleRequest, extract
 from actstore.store import Store, create_store
 from tests.support.extraction import request_of, snapshot
 from tests.support.tiny_models import save_tiny_model
@@ -52,6 +52,8 @@ def test_a_shard_with_states_beyond_its_dtype_is_not_committed(
         ({"compute_dtype": "int8"}, InvalidInputError, r"'int8'"),
         ({"device": "cuda:99"}, InvalidInputError, r"device 'cuda:99'.*--device cpu"),
         ({"max_tokens": 65}, InvalidInputError, r"at most 64"),
+        ({"token_sample": TokenSampleRequest("s", [])}, InvalidInputError, r"'s' has no texts"),
+        ({"token_sample": TokenSampleRequest("s", [999])}, UnknownTextError, r"999"),
         ({"checkpoints": ()}, InvalidInputError, r"at least one checkpoint"),
     ],
 )
