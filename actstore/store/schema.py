@@ -183,8 +183,8 @@ def to_markdown() -> str:
     for table in TABLES:
         parts.append(f"### `{table.path}`\n\n{table.meaning.capitalize()}.\n")
         if table.columns:
-            rows = [(f"`{name}`", kind, meaning) for name, kind, meaning in table.columns]
-            parts.append(_markdown_table(("column", "type", "meaning"), rows))
+            columns = [(f"`{name}`", kind, meaning) for name, kind, meaning in table.columns]
+            parts.append(_markdown_table(("column", "type", "meaning"), columns))
     return "\n".join(parts)
 
 
