@@ -7,6 +7,7 @@ leaves as tables; `thaw` builds the same tree without the network and without a 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import random
 import re
@@ -81,6 +82,7 @@ def thaw(
     return task
 
 
+@functools.cache
 def versions() -> dict[str, Json]:
     """The versions of what loads and scores a task."""
     return {name: version(name) for name in ("mteb", "datasets", "scikit-learn", "numpy")}

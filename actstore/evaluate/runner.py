@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from actstore.errors import ActstoreError
 from actstore.evaluate.planning import EvaluationRequest, plan_evaluation
 from actstore.evaluate.scores import save_result
 from actstore.evaluate.worker import (
@@ -54,7 +55,7 @@ def evaluate(store: Store, request: EvaluationRequest) -> EvaluationReport:
 
     What is scored is stored at once, so an interrupted evaluation goes on where it stopped. A unit
     that fails is reported and the rest goes on. Raises what `plan_evaluation` raises, before
-    anything starts.
+    anything starts, and ActstoreError where a process is killed.
     """
     began = time.monotonic()
     plan = plan_evaluation(store, request)
@@ -80,20 +81,21 @@ def _outcomes(store_url: str, units: Sequence[Unit], workers: int) -> Iterator[U
     if not units:
         return
     with _pool(store_url, min(workers, len(units))) as pool:
-        futures = {pool.submit(evaluate_in_worker, unit): unit for unit in units}
-        for future in as_completed(futures):
-            yield _outcome(future, futures.pop(future))
+        # as_completed lets go of a future once it is given; a list kept here would hold them all.
+        coming = as_completed([pool.submit(evaluate_in_worker, unit) for unit in units])
+        for done, future in enumerate(coming):
+            yield _outcome(future, len(units) - done)
 
 
-def _outcome(future: Future[UnitOutcome], unit: Unit) -> UnitOutcome:
+def _outcome(future: Future[UnitOutcome], left: int) -> UnitOutcome:
     try:
         return future.result()
-    except BrokenProcessPool:
-        error = (
-            "an evaluation process died, most likely out of memory: run the same command again, "
-            "with fewer workers; what is scored is kept"
-        )
-        return UnitOutcome(unit, None, error)
+    except BrokenProcessPool as error:
+        raise ActstoreError(
+            f"An evaluation process died with {left} scores to go; what is scored is kept. It was "
+            "killed or ran out of memory: run the same again with fewer workers. In a script of "
+            'your own, call evaluate under `if __name__ == "__main__":`.'
+        ) from error
 
 
 @contextmanager

@@ -18,7 +18,12 @@ import mteb
 import pytest
 from mteb.cache import ResultCache
 
-from actstore.errors import InvalidInputError, MissingShardsError, UnknownNameError
+from actstore.errors import (
+    ActstoreError,
+    InvalidInputError,
+    MissingShardsError,
+    UnknownNameError,
+)
 from actstore.evaluate import (
     EvaluationReport,
     EvaluationRequest,
@@ -29,6 +34,7 @@ from actstore.evaluate import (
     evaluate,
     plan_evaluation,
 )
+from actstore.evaluate.runner import _outcomes
 from actstore.evaluate.worker import Evaluator
 from actstore.store import Store, open_store
 from tests.evaluate.vector_store import MODEL, N_LAYERS, suite_of, vector_store
@@ -254,6 +260,16 @@ def test_ctrl_c_keeps_what_is_scored_and_leaves_no_process(tmp_path: Path) -> No
     plan = plan_evaluation(store, request_of())
     assert 0 < len(done) < 24
     assert plan.skipped == len(done)
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_ends_the_evaluation_with_what_to_do(
+    store: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
+    units = plan_evaluation(store, request_of(overwrite=True)).todo[:2]
+    with pytest.raises(ActstoreError, match=r"process died with 2 scores to go.*fewer workers"):
+        list(_outcomes("no/such.zarr", units, 1))
+    assert "NotAStoreError" in capfd.readouterr().err
 
 
 def living_in_group(group: int) -> list[str]:
