@@ -14,7 +14,7 @@ from actstore.extract.outline import Outline, outline
 from actstore.extract.pooling import named_poolings
 from actstore.extract.request import ExtractionRequest
 from actstore.extract.tokens import count_tokens, sample_texts
-from actstore.extract.work import pooling_work, stored_group
+from actstore.extract.work import pooling_work, require_same_tokens, stored_group
 from actstore.progress import progress
 from actstore.store import ShardLayout, Store
 from actstore.store.arrays import shards_of
@@ -64,7 +64,7 @@ class ExtractionPlan:
         names = [one.checkpoint for one in self.checkpoints]
         return "\n".join(
             [
-                f"{self.model}: {len(names)} checkpoints ({_shortened(names)})",
+                f"{self.model}: {_count(names)} ({_shortened(names)})",
                 f"  {len(self.layers)} layers ({self.layers[0]}..{self.layers[-1]}) x "
                 f"{self.hidden_size} values in {self.dtype}, poolings {', '.join(self.poolings)}",
                 f"  {self.n_texts:,} texts, {self.n_tokens:,} tokens a checkpoint; "
@@ -190,8 +190,9 @@ def _layout(store: Store, one: Outline) -> ShardLayout:
     n_layers, model = len(one.layers), one.source.model
     begun = store.checkpoints(model) if model in store.models() else []
     if begun:
-        found = store.checkpoint(model, begun[0]).layout
-        sizes = found.rows_per_shard, found.rows_per_chunk
+        other = store.checkpoint(model, begun[0])
+        require_same_tokens(other, one)
+        sizes = other.layout.rows_per_shard, other.layout.rows_per_chunk
         return ShardLayout(n_layers, *sizes, one.hidden_size, one.dtype)
     return choose_layout(n_layers, one.hidden_size, one.dtype, len(store.text_rows()))
 
@@ -205,6 +206,10 @@ def _sample_tokens(store: Store, request: ExtractionRequest, one: Outline) -> in
 def _sample_bytes(one: Outline, n_tokens: int) -> int:
     layout = choose_layout(len(one.layers), one.hidden_size, one.dtype, n_tokens)
     return -(-n_tokens // layout.rows_per_shard) * layout.shard_bytes
+
+
+def _count(names: Sequence[str]) -> str:
+    return "1 checkpoint" if len(names) == 1 else f"{len(names)} checkpoints"
 
 
 def _shortened(names: Sequence[str]) -> str:

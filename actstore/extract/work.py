@@ -50,3 +50,14 @@ def stored_group(store: Store, one: Outline) -> CheckpointGroup | None:
     remedy = "Use the stored values, or another store."
     require_same(what, group.spec.compared(), asked.compared(), remedy)
     return group
+
+
+def require_same_tokens(other: CheckpointGroup, one: Outline) -> None:
+    """Raise PlanMismatchError if a checkpoint cuts texts otherwise than one the store has."""
+    stored, model = other.spec, one.source.model
+    require_same(
+        f"{model} ({other.checkpoint} and others)",
+        {"max_tokens": stored.max_tokens, "tokenizer_digest": stored.tokenizer_digest},
+        {"max_tokens": one.max_tokens, "tokenizer_digest": one.tokenizer_digest},
+        "All checkpoints of a model in a store share these; use another store.",
+    )

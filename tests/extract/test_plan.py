@@ -103,3 +103,11 @@ def test_a_plan_names_unknown_checkpoints_and_other_plans(
     extract(store, of_all(pythia_folder, checkpoints=("step0",)))
     with pytest.raises(PlanMismatchError, match="max_tokens: the store has 64, asked is 8"):
         plan_extraction(store, of_all(pythia_folder, max_tokens=8))
+
+
+def test_another_checkpoint_must_cut_texts_as_the_first_did(
+    store: Store, pythia_folder: Path
+) -> None:
+    extract(store, of_all(pythia_folder, checkpoints=("step0",), max_tokens=32))
+    with pytest.raises(PlanMismatchError, match=r"step0 and others.*max_tokens: the store has 32"):
+        plan_extraction(store, of_all(pythia_folder, checkpoints=("step16",)))
