@@ -5,21 +5,23 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from actstore.errors import InvalidInputError, UnknownNameError
 
 _STEP = re.compile(r"(?:^|[^a-z])(?:step|global_step|checkpoint)[-_]?(\d+)", re.IGNORECASE)
 
 
-def model_key(model: str) -> str:
-    """The group name of a model in a store: `EleutherAI/pythia-70m` -> `EleutherAI__pythia-70m`.
+def model_name(model: str) -> str:
+    """What stores call a model: a hub name as it is, a local folder by its own name."""
+    folder = Path(model).expanduser()
+    local = model.startswith((".", "/", "~")) or folder.is_dir()
+    return folder.resolve().name if local else model
 
-    A local folder is named by its last component.
-    """
-    name = model.rstrip("/")
-    if name.startswith((".", "/", "~")):
-        name = name.rsplit("/", 1)[-1]
-    return name.replace("/", "__")
+
+def model_key(model: str) -> str:
+    """The group name of a model in a store: `EleutherAI/pythia-70m` -> `EleutherAI__pythia-70m`."""
+    return model.replace("/", "__")
 
 
 def checkpoint_key(checkpoint: str) -> str:

@@ -11,7 +11,7 @@ from huggingface_hub import HfApi, constants
 from transformers.utils import cached_file
 
 from actstore.errors import InvalidInputError, UnknownNameError
-from actstore.refs import by_training_step, look_up
+from actstore.refs import by_training_step, look_up, model_name
 
 _READ_AT_ONCE = 16 << 20
 
@@ -21,6 +21,7 @@ class Source:
     """One checkpoint of a model, found."""
 
     model: str
+    """What stores call it: the hub name, or the folder's own name."""
     checkpoint: str
     name: str
     """What `from_pretrained` is called with: the hub name, or the checkpoint's folder."""
@@ -39,7 +40,7 @@ def find_source(model: str, checkpoint: str, *, trust_remote_code: bool = False)
     folder = Path(model).expanduser()
     if folder.is_dir() or model.startswith((".", "/", "~")):
         name = str(_checkpoint_folder(model, folder, checkpoint))
-        return Source(model, checkpoint, name, None, trust_remote_code)
+        return Source(model_name(model), checkpoint, name, None, trust_remote_code)
     config = _hub_config(model, checkpoint)
     return Source(model, checkpoint, model, config.parent.name, trust_remote_code)
 

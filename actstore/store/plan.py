@@ -17,7 +17,7 @@ class CheckpointSpec:
     """What is stored of one checkpoint. Kept in its group's attributes."""
 
     model: str
-    """As the user names it: a hub name or a folder."""
+    """Its hub name, or the name of its folder."""
     checkpoint: str
     n_blocks: int
     layers: tuple[int, ...]

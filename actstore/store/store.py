@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from actstore import __version__
 from actstore.errors import InvalidInputError, NotAStoreError, StoreVersionError
-from actstore.refs import by_training_step, checkpoint_key, look_up, model_key
+from actstore.refs import by_training_step, checkpoint_key, look_up, model_key, model_name
 from actstore.store import bundles, results
 from actstore.store.bundles import TaskBundle
 from actstore.store.checkpoint import CheckpointGroup
@@ -214,9 +214,10 @@ class Store:
 
     def checkpoint(self, model: str, checkpoint: str) -> CheckpointGroup:
         """One checkpoint. Raises UnknownNameError."""
-        add = f"Add it: actstore extract {self.url} --model {model} --checkpoints {checkpoint}"
-        look_up("checkpoint in this store", checkpoint, self.checkpoints(model), add)
         prefix = join(self._model_prefix(model), checkpoint_key(checkpoint))
+        if not self.storage.exists(join(prefix, "zarr.json")):
+            add = f"Add it: actstore extract {self.url} --model {model} --checkpoints {checkpoint}"
+            look_up("checkpoint in this store", checkpoint, self.checkpoints(model), add)
         return CheckpointGroup(self.storage, self._texts, prefix)
 
     def embeddings(
@@ -297,9 +298,13 @@ class Store:
         return results.metric_table(self.storage)
 
     def _model_prefix(self, model: str) -> str:
-        listing = f"List: actstore info {self.url}"
-        look_up("model in this store", model, self.models(), listing)
-        return join(_MODELS, model_key(model))
+        """The group of a model, named as in the store or by the path of its folder."""
+        for name in (model, model_name(model)):
+            prefix = join(_MODELS, model_key(name))
+            if name and self.storage.exists(join(prefix, "zarr.json")):
+                return prefix
+        look_up("model in this store", model, self.models(), f"List: actstore info {self.url}")
+        raise AssertionError(f"{self.url} lists {model} but has no group of it")
 
     def _begin_model(self, spec: CheckpointSpec) -> None:
         """What all checkpoints of a model share: the tokenisation and the rows in a shard."""

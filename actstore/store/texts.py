@@ -19,6 +19,8 @@ from actstore.store.shards import MAX_ROWS_PER_SHARD
 from actstore.store.storage import Storage, join
 
 _FOLDER = "texts"
+_ROW_GROUP = 1 << 16
+"""Texts that are decoded together."""
 _HASH = np.dtype([("high", "<u8"), ("low", "<u8")])
 
 
@@ -116,10 +118,22 @@ class TextTable:
 
     def read(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> list[str]:
         """The texts of some rows, in their order. Raises UnknownTextError for a row without."""
-        wanted = np.asarray(rows, np.int64)
+        wanted, inverse = np.unique(np.asarray(rows, np.int64), return_inverse=True)
         self.require(wanted)
-        texts = self.frame(["text"])["text"].to_numpy()
-        return [str(text) for text in texts[np.searchsorted(self.rows(), wanted)]]
+        texts = [text for name in self._parts for text in self._read_part(name, wanted)]
+        return [texts[place] for place in inverse]
+
+    def _read_part(self, name: str, wanted: NDArray[np.int64]) -> list[str]:
+        """The wanted texts, ascending by row, that stand in one part; decodes no others' groups."""
+        file = pq.ParquetFile(io.BytesIO(self.storage.read(join(_FOLDER, name))))
+        texts: list[str] = []
+        for index in range(file.num_row_groups):
+            limits = file.metadata.row_group(index).column(0).statistics
+            low, high = np.searchsorted(wanted, [limits.min, limits.max + 1])
+            if low < high:
+                group = file.read_row_group(index, columns=["text"])["text"]
+                texts += group.take(wanted[low:high] - limits.min).to_pylist()
+        return texts
 
     def frame(self, columns: Sequence[str]) -> pd.DataFrame:
         """The whole table, or some of its columns."""
@@ -145,7 +159,7 @@ class TextTable:
             }
         )
         buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd")
+        pq.write_table(table, buffer, compression="zstd", row_group_size=_ROW_GROUP)
         try:
             name = f"part-{len(self._parts):05d}.parquet"
             self.storage.create(join(_FOLDER, name), buffer.getbuffer())

@@ -80,3 +80,15 @@ def test_texts_no_tokenizer_takes_are_refused_and_nothing_is_added(
     with pytest.raises(InvalidTextError, match=says):
         store.add_texts(["fine", text])
     assert len(store.texts()) == 0
+
+
+def test_texts_are_read_across_parts_and_row_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actstore.store.texts._ROW_GROUP", 3)
+    store = create_store(tmp_path / "s.zarr")
+    texts = [f"text {i}" for i in range(20)]
+    rows = np.concatenate([store.add_texts(texts[:10]), store.add_texts(texts[10:])])
+    order = np.random.default_rng(0).permutation(np.repeat(np.arange(20), 2))
+    assert store.read_texts(rows[order]) == [texts[i] for i in order]
+    assert store.read_texts([]) == []
