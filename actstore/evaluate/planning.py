@@ -137,5 +137,6 @@ def _entries(unit: Unit) -> set[tuple[object, ...]]:
 
 def _scored(scores: pd.DataFrame) -> set[tuple[object, ...]]:
     """The entries there are scores of, with the digests of their inputs."""
-    columns = ["model", "checkpoint", "layer", "pooling", "task", "split", "subset", "task_digest"]
+    unit = ["model", "checkpoint", "layer", "pooling", "task", "split", "subset"]
+    columns = [*unit, "inputs_digest"]
     return set(scores[columns].itertuples(index=False, name=None))

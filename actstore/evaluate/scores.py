@@ -49,7 +49,7 @@ def _record(
         in_average=(split, subset) in unit.task.averaged,
         evaluation_seconds=float(result.evaluation_time or 0.0) / n_entries,
         mteb_version=str(versions()["mteb"]),
-        task_digest=unit.inputs,
+        inputs_digest=unit.inputs,
     )
 
 

@@ -39,8 +39,8 @@ class ScoreRecord:
     """Whether the suite's mapping counts this split and subset in the task's score."""
     evaluation_seconds: float
     mteb_version: str
-    task_digest: str
-    """Of the task bundle that was scored."""
+    inputs_digest: str
+    """Of all that the score depends on: task bundle, splits and subsets, states, versions."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ _SCORE_KEY = ["model", "checkpoint", "layer", "pooling", "task", "split", "subse
 _METRIC_KEY = ["model", "checkpoint", "layer", "metric", "source"]
 _SCORE_COLUMNS = [
     *["model", "checkpoint", "step", "layer", "pooling", "task", "task_type", "split", "subset"],
-    *["main_score", "in_average", "evaluation_seconds", "mteb_version", "task_digest", "scores"],
+    *["main_score", "in_average", "evaluation_seconds", "mteb_version", "inputs_digest", "scores"],
 ]
 _METRIC_COLUMNS = [*_METRIC_KEY, "step", "value", "n", "definition", "parameters"]
 

@@ -129,7 +129,7 @@ def test_mtebs_cache_keeps_checkpoints_and_layers_apart(store: Store, tmp_path: 
 
 
 def test_a_local_folder_gets_a_name_that_mteb_takes(tmp_path: Path) -> None:
-    _, group = known_store(tmp_path / "s.zarr", model="./runs/tiny", checkpoint="refs/pr/3")
+    _, group = known_store(tmp_path / "s.zarr", model="tiny", checkpoint="refs/pr/3")
     meta = model_meta(group, 2, "mean")
     assert (meta.name, meta.revision) == ("local/tiny", "refs__pr__3")
     assert meta.experiment_name == "layer_2__pooling_mean"

@@ -131,7 +131,7 @@ def test_the_score_table_has_what_a_score_depends_on(evaluated: Store) -> None:
     assert row.evaluation_seconds > 0
     assert row.scores["cosine_spearman"] == row.main_score
     assert "cosine_pearson" in row.scores
-    assert table.groupby("task")["task_digest"].nunique().to_dict() == dict.fromkeys(SUITE, 2)
+    assert table.groupby("task")["inputs_digest"].nunique().to_dict() == dict.fromkeys(SUITE, 2)
 
 
 def test_mteb_reads_the_results_with_its_own_cache(evaluated: Store) -> None:

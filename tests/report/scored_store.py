@@ -42,7 +42,7 @@ def score(
         in_average=in_average,
         evaluation_seconds=1.0,
         mteb_version="2",
-        task_digest="d",
+        inputs_digest="d",
     )
 
 

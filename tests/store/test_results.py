@@ -22,7 +22,7 @@ SCORE = ScoreRecord(
     in_average=True,
     evaluation_seconds=1.0,
     mteb_version="2",
-    task_digest="d",
+    inputs_digest="d",
 )
 METRIC = MetricRecord(
     model="m",
