@@ -78,22 +78,16 @@ def show_info(info: StoreInfo) -> None:
 
 def show_status(statuses: Sequence[PoolingStatus], scores: Iterable[Sequence[object]]) -> None:
     """`actstore status`."""
-    table(
-        ["model", "checkpoint", "array", "shards", "done", "last commit", "tokens/s"],
-        [
-            (
-                one.model,
-                one.checkpoint,
-                one.array,
-                f"{one.done}/{one.total}",
-                f"{one.done / one.total:.0%}" if one.total else "–",
-                _when(one.last_commit),
-                f"{one.tokens_per_second:,.0f}" if one.tokens_per_second else "–",
-            )
-            for one in statuses
-        ],
-        title="Extraction",
-    )
+    arrays = list(dict.fromkeys(one.array for one in statuses))
+    for model, of_model in _grouped(statuses, "model"):
+        rows = []
+        for checkpoint, found in _grouped(of_model, "checkpoint"):
+            done = {one.array: f"{one.done}/{one.total}" for one in found}
+            last = max((one.last_commit or 0.0 for one in found), default=0.0)
+            speed = max((one.tokens_per_second or 0.0 for one in found), default=0.0)
+            cells = [done.get(array, "–") for array in arrays]
+            rows.append((checkpoint, *cells, _when(last), round(speed)))
+        table(["checkpoint", *arrays, "last commit", "tokens/s"], rows, title=f"{model}: shards")
     scored = list(scores)
     if scored:
         table(["model", "checkpoint", "pooling", "layers", "tasks"], scored, title="Scores")
@@ -170,8 +164,18 @@ def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _when(at: float | None) -> str:
-    return "–" if at is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+def _grouped(
+    statuses: Iterable[PoolingStatus], field: str
+) -> Iterable[tuple[str, list[PoolingStatus]]]:
+    """The statuses by a field, in the order of its first appearance."""
+    groups: dict[str, list[PoolingStatus]] = {}
+    for one in statuses:
+        groups.setdefault(getattr(one, field), []).append(one)
+    return groups.items()
+
+
+def _when(at: float) -> str:
+    return "–" if not at else time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
 
 
 def _list(value: Any) -> list[Any]:

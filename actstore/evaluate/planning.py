@@ -73,7 +73,7 @@ def _units(
 ) -> list[Unit]:
     digest, task_type = _inputs_digest(task, bundle, group), bundle.manifest["type"]
     return [
-        Unit(task, task_type, request.model, group.checkpoint, layer, pooling, digest)
+        Unit(task, task_type, group.model, group.checkpoint, layer, pooling, digest)
         for pooling in dict.fromkeys(request.poolings)
         for layer in _layers(group, request.layers)
     ]

@@ -31,7 +31,7 @@ _MAX_SHARD = 256 << 20
 MAX_ROWS_PER_SHARD = 4096
 """Also the boundary at which parts of the text table start."""
 _MIN_ROWS_PER_SHARD = 64
-_MIN_SHARDS = 16
+_MIN_SHARDS = 8
 """Small collections get smaller shards, so that several workers and a resumed run have units."""
 
 

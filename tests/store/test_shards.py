@@ -112,7 +112,7 @@ def test_damage_is_an_error_when_read(tmp_path: Path, damage: object, says: str)
     [
         (25, 1024, "float16", 1_400_000, 4096, 256),
         (81, 8192, "float16", 3_000_000, 128, 32),
-        (7, 96, "float16", 3000, 128, 128),
+        (7, 96, "float16", 3000, 256, 256),
         (4, 8, "float32", 10, 64, 64),
     ],
 )
