@@ -18,6 +18,7 @@ from actstore.extract import (
     ExtractionRequest,
     TinyPythia,
     TokenSampleRequest,
+    cpu_threads,
     extract,
     train_tiny_pythia,
 )
@@ -26,6 +27,7 @@ from actstore.report import write_report
 from actstore.stdlib_text import comments, docstrings
 from actstore.store import Store, create_store
 
+MODEL = "tiny-pythia"
 SUITE = "demo"
 POOLING = "mean_normed"
 _N_SAMPLED = 100
@@ -60,7 +62,7 @@ class DemoReport:
         """Python to try on the store."""
         return f"""import actstore
 store = actstore.open_store("{self.store}")
-ds = store.dataset(store.only_model())  # checkpoint x layer x text x hidden, read when computed
+ds = store.dataset("{MODEL}")  # checkpoint x layer x text x hidden, read when computed
 ds["{POOLING}_pool"].sel(checkpoint="{self.checkpoints[-1]}", layer=3).load()
 store.scores().pivot_table("main_score", ["task", "checkpoint"], "layer")
 store.metrics().sel(metric="prompt_entropy").to_series().dropna()"""
@@ -94,15 +96,14 @@ def run_demo(folder: Path, recipe: TinyPythia | None = None, workers: int = 2) -
     processes of the evaluation.
     """
     began = time.monotonic()
-    model = folder.resolve() / "tiny-pythia"  # whole, to be the same model from every directory
     texts = [text.text for text in (*docstrings(), *comments())]
-    checkpoints = tuple(train_tiny_pythia(texts, model, recipe))
+    checkpoints = tuple(train_tiny_pythia(texts, folder / MODEL, recipe))
     store = create_store(folder / "demo.zarr")
     collect(store, SUITE)
-    extract(store, _everything(store, str(model), checkpoints))
-    request = EvaluationRequest(str(model), SUITE, poolings=(POOLING,), workers=workers)
-    scored = evaluate(store, request)
-    compute_metrics(store, MetricsRequest(str(model)))
+    with cpu_threads(1):
+        extract(store, _everything(store, folder / MODEL, checkpoints))
+    scored = evaluate(store, EvaluationRequest(MODEL, SUITE, poolings=(POOLING,), workers=workers))
+    compute_metrics(store, MetricsRequest(MODEL))
     report, *_ = write_report(store, folder)
     return DemoReport(
         store=store.path,
@@ -114,9 +115,9 @@ def run_demo(folder: Path, recipe: TinyPythia | None = None, workers: int = 2) -
     )
 
 
-def _everything(store: Store, model: str, checkpoints: tuple[str, ...]) -> ExtractionRequest:
+def _everything(store: Store, model: Path, checkpoints: tuple[str, ...]) -> ExtractionRequest:
     return ExtractionRequest(
-        model,
+        str(model),
         checkpoints,
         poolings=("mean", POOLING),
         token_sample=TokenSampleRequest.spread("sample", store.text_rows(), _N_SAMPLED),

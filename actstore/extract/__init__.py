@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from actstore.extract.runner import extract
     from actstore.extract.texts import read_texts
+    from actstore.extract.threads import cpu_threads
     from actstore.extract.tiny_pythia import TinyPythia, train_tiny_pythia
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "ExtractionRequest",
     "TinyPythia",
     "TokenSampleRequest",
+    "cpu_threads",
     "extract",
     "plan_extraction",
     "read_texts",
@@ -40,6 +42,7 @@ _WHERE = {
     "ExtractionRequest": "request",
     "TinyPythia": "tiny_pythia",
     "TokenSampleRequest": "request",
+    "cpu_threads": "threads",
     "extract": "runner",
     "plan_extraction": "plan",
     "read_texts": "texts",

@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
 from actstore.extract.load import quiet
+from actstore.extract.threads import cpu_threads
 from actstore.progress import progress
 
 _END_OF_TEXT = "<|endoftext|>"
@@ -51,7 +52,6 @@ class TinyPythia:
     """Steps until the learning rate is reached."""
     seed: int = 0
     threads: int = 1
-    """A second one gains a third of the time, and loses six times it where the core is busy."""
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -73,7 +73,7 @@ def train_tiny_pythia(
     record_path = folder / _RECORD
     if not (record_path.exists() and json.loads(record_path.read_text("utf-8")) == record):
         record_path.unlink(missing_ok=True)
-        with quiet(), _seeded(recipe.seed), _threads(recipe.threads):
+        with quiet(), _seeded(recipe.seed), cpu_threads(recipe.threads):
             _train(texts, folder, recipe)
         record_path.write_text(json.dumps(record, indent=1), "utf-8")
     return [f"step{step}" for step in recipe.kept]
@@ -180,13 +180,3 @@ def _seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
-
-
-@contextmanager
-def _threads(threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
