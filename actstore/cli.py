@@ -85,7 +85,7 @@ def plan(
     layers: Annotated[str, typer.Option(help="all | 0,3,6 | 15-23 | -4:")] = "all",
     pooling: Annotated[str, typer.Option(help="Comma-separated.")] = "mean,mean_normed",
     suite: Annotated[str | None, typer.Option(help=SUITE_HELP)] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Cut longer texts.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Cut longer texts.")] = None,
     dtype: Annotated[str, typer.Option(help="Of the stored states.")] = "float16",
     trust_remote_code: Annotated[bool, typer.Option(help="Run the model's own code.")] = False,
     json: JsonOption = False,
@@ -127,17 +127,26 @@ def extract(
     texts: Annotated[Path | None, typer.Option(help="A file of texts; see collect.")] = None,
     column: Annotated[str, typer.Option(help="Field of --texts that holds the text.")] = "text",
     max_tokens: Annotated[
-        int | None, typer.Option(help="Cut longer texts; the model's positions if left out.")
+        int | None, typer.Option(min=1, help="Cut longer texts; the model's positions if left out.")
     ] = None,
     token_sample: Annotated[
-        int, typer.Option(help="Also store every token of this many texts, evenly spread.")
+        int, typer.Option(min=0, help="Also store every token of this many texts, evenly spread.")
     ] = 0,
     lens_head: Annotated[bool, typer.Option(help="Also store the logit-lens head.")] = True,
     dtype: Annotated[str, typer.Option(help="Of the stored states: float16, float32.")] = "float16",
     compute_dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
-    batch_tokens: Annotated[int, typer.Option(help="Tokens of a batch, padding included.")] = 16384,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="CPU threads; on a shared node, fewer than its cores."),
+    ] = None,
+    batch_tokens: Annotated[
+        int, typer.Option(min=1, help="Tokens of a batch, padding included.")
+    ] = 16384,
     attn: Annotated[str | None, typer.Option(help="sdpa, eager, flash_attention_2.")] = None,
+    pickled_weights: Annotated[
+        bool, typer.Option(help="Read pytorch_model.bin, which can run code.")
+    ] = False,
     trust_remote_code: Annotated[bool, typer.Option(help="Run the model's own code.")] = False,
 ) -> None:
     """Run every checkpoint once and store every layer's pooled states. Resumes where it stopped."""
@@ -170,10 +179,12 @@ def extract(
         dtype=dtype,
         compute_dtype=compute_dtype,
         device=device,
+        threads=threads,
         batch_tokens=batch_tokens,
         attn=attn,
         token_sample=TokenSampleRequest.spread("sample", sampled, token_sample),
         lens_head=lens_head,
+        pickled_weights=pickled_weights,
         trust_remote_code=trust_remote_code,
     )
     show_extraction(run(opened, request))
@@ -187,7 +198,7 @@ def evaluate(
     checkpoints: CheckpointsOption = "",
     layers: Annotated[str, typer.Option(help="all | 0,3,6 | 15-23 | -4:")] = "all",
     pooling: Annotated[str, typer.Option(help="Comma-separated.")] = "mean_normed",
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     overwrite: Annotated[bool, typer.Option(help="Score again what was scored.")] = False,
 ) -> None:
     """Score MTEB tasks from the store, for every checkpoint and layer. No model is loaded."""
@@ -223,7 +234,7 @@ def metrics(
     layers: Annotated[str, typer.Option(help="all | 0,3,6 | 15-23 | -4:")] = "all",
     pooling: Annotated[str, typer.Option(help="Comma-separated.")] = "mean",
     task: Annotated[str | None, typer.Option(help="Only over this task's texts.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Compute again what is there.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="List the metrics and stop.")] = False,
@@ -325,7 +336,7 @@ def report(
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to work.")] = Path("actstore-demo"),
-    workers: Annotated[int, typer.Option(help="Processes for evaluation and metrics.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Processes for evaluation.")] = 2,
 ) -> None:
     """Train a tiny model, then extract, evaluate, measure and report it. Needs no network."""
     from actstore.demo import run_demo

@@ -18,7 +18,6 @@ from actstore.extract import (
     ExtractionRequest,
     TinyPythia,
     TokenSampleRequest,
-    cpu_threads,
     extract,
     train_tiny_pythia,
 )
@@ -100,8 +99,7 @@ def run_demo(folder: Path, recipe: TinyPythia | None = None, workers: int = 2) -
     checkpoints = tuple(train_tiny_pythia(texts, folder / MODEL, recipe))
     store = create_store(folder / "demo.zarr")
     collect(store, SUITE)
-    with cpu_threads(1):
-        extract(store, _everything(store, folder / MODEL, checkpoints))
+    extract(store, _everything(store, folder / MODEL, checkpoints))
     scored = evaluate(store, EvaluationRequest(MODEL, SUITE, poolings=(POOLING,), workers=workers))
     compute_metrics(store, MetricsRequest(MODEL))
     report, *_ = write_report(store, folder)
@@ -120,6 +118,7 @@ def _everything(store: Store, model: Path, checkpoints: tuple[str, ...]) -> Extr
         str(model),
         checkpoints,
         poolings=("mean", POOLING),
+        threads=1,  # the model is too small for several to gain anything
         token_sample=TokenSampleRequest.spread("sample", store.text_rows(), _N_SAMPLED),
     )
 

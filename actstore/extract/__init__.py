@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     )
     from actstore.extract.runner import extract
     from actstore.extract.texts import read_texts
-    from actstore.extract.threads import cpu_threads
     from actstore.extract.tiny_pythia import TinyPythia, train_tiny_pythia
 
 __all__ = [
@@ -28,7 +27,6 @@ __all__ = [
     "ExtractionRequest",
     "TinyPythia",
     "TokenSampleRequest",
-    "cpu_threads",
     "extract",
     "plan_extraction",
     "read_texts",
@@ -42,7 +40,6 @@ _WHERE = {
     "ExtractionRequest": "request",
     "TinyPythia": "tiny_pythia",
     "TokenSampleRequest": "request",
-    "cpu_threads": "threads",
     "extract": "runner",
     "plan_extraction": "plan",
     "read_texts": "texts",

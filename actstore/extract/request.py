@@ -50,6 +50,8 @@ class ExtractionRequest:
     compute_dtype: str = "auto"
     """`auto`: the weights' own dtype on an accelerator, float32 on a CPU."""
     device: str = "auto"
+    threads: int | None = None
+    """CPU threads of torch; None: its own choice, one a core."""
     batch_tokens: int = 16384
     """Most tokens in a batch, padding included."""
     attn: str | None = None

@@ -22,6 +22,7 @@ from actstore.extract.pooled import extract_pooled
 from actstore.extract.request import CheckpointReport, ExtractionReport, ExtractionRequest
 from actstore.extract.samples import extract_sample
 from actstore.extract.sources import digest_of_files, weight_files
+from actstore.extract.threads import cpu_threads
 from actstore.extract.tokens import ShardTokens, sample_texts
 from actstore.extract.work import pooling_work, stored_group
 from actstore.store import CheckpointGroup, Store
@@ -41,7 +42,8 @@ def extract(store: Store, request: ExtractionRequest) -> ExtractionReport:
     rows = wanted_rows(store, request)
     require_space(make_plan(store, request, outlines, count=False))
     tokens = ShardTokens(store)
-    reports = [_extract_checkpoint(store, request, one, rows, tokens) for one in outlines]
+    with cpu_threads(request.threads):
+        reports = [_extract_checkpoint(store, request, one, rows, tokens) for one in outlines]
     return ExtractionReport(request.model, store.url, tuple(reports))
 
 

@@ -9,14 +9,14 @@ import torch
 
 
 @contextmanager
-def cpu_threads(n: int) -> Iterator[None]:
-    """Compute with n threads inside this block.
+def cpu_threads(n: int | None) -> Iterator[None]:
+    """Compute with n threads inside this block; with torch's own choice for None.
 
     One is best for tiny models: several gain little, and where another process wants their cores
     they wait for each other most of the time (measured: 100 times slower).
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(n)
+    torch.set_num_threads(n or before)
     try:
         yield
     finally:
