@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from actstore.errors import InvalidInputError
+from actstore.progress import progress
 from actstore.refs import look_up, model_key
 from actstore.report.figures import heatmap, layer_curves
 from actstore.report.grids import (
@@ -39,10 +41,11 @@ def write_report(store: Store, out: Path, model: str | None = None) -> list[Path
     path = out if out.suffix in (".html", ".htm") else out / "report.html"
     files = path.with_name(f"{path.stem}_files")
     files.mkdir(parents=True, exist_ok=True)
-    writer = _Writer(files, several=len(models) > 1)
     sections: list[Section] = []
-    for name in models:
-        sections += writer.sections(name, _of(scores, name), _of(metrics, name))
+    with progress("Drawing", _n_pictures(scores, metrics, models), "figures") as advance:
+        writer = _Writer(files, several=len(models) > 1, advance=advance)
+        for name in models:
+            sections += writer.sections(name, _of(scores, name), _of(metrics, name))
     writer.table("scores", scores[scores["model"].isin(models)].drop(columns="scores"))
     writer.table("metrics", metrics[metrics["model"].isin(models)].drop(columns="parameters"))
     title = f"{', '.join(map(shown_name, models))}: scores and metrics by layer"
@@ -71,6 +74,14 @@ def _models(
     return [look_up("model with scores or metrics", model, known, listing)]
 
 
+def _n_pictures(scores: pd.DataFrame, metrics: pd.DataFrame, models: list[str]) -> int:
+    """A heatmap a task, one of their mean if there are several, its curves; two a metric."""
+    of_models = scores[scores["model"].isin(models)], metrics[metrics["model"].isin(models)]
+    n_tasks = of_models[0].groupby(["model", "pooling"])["task"].nunique()
+    n_metrics = of_models[1].groupby(["model", "metric", "source"]).ngroups
+    return int((n_tasks + (n_tasks > 1) + 1).sum()) + 2 * n_metrics
+
+
 def _of(table: pd.DataFrame, model: str) -> pd.DataFrame:
     return table[table["model"] == model]
 
@@ -82,6 +93,8 @@ class _Writer:
     files: Path
     several: bool
     """Whether names need the model's in front."""
+    advance: Callable[[int], None]
+    """Told of every picture."""
 
     def __post_init__(self) -> None:
         self.written: list[Path] = []
@@ -131,6 +144,7 @@ class _Writer:
         path = self.files / f"{prefix}{kind}-{grid.slug}.png"
         figure.savefig(path, format="png", metadata={"Software": "actstore"})
         self.written.append(path)
+        self.advance(1)
         return Picture(path, grid.about)
 
     def table(self, name: str, table: pd.DataFrame) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -55,6 +57,22 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="module")
 def written(store: Store, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return write_report(store, tmp_path_factory.mktemp("out") / "report.html")
+
+
+def test_the_progress_bar_ends_at_the_number_of_pictures(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+
+    @contextmanager
+    def counting(description: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        told.append(total)
+        yield lambda n: told.append(-n)
+
+    monkeypatch.setattr("actstore.report.write.progress", counting)
+    pictures = [p for p in write_report(store, tmp_path / "report.html") if p.suffix == ".png"]
+    assert told[0] == len(pictures) > 0
+    assert sum(told) == 0
 
 
 def test_every_task_and_metric_has_its_pictures(written: list[Path]) -> None:
