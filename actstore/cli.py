@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from actstore import __version__
-from actstore.errors import ActstoreError
+from actstore.errors import ActstoreError, NotAStoreError
 
 if TYPE_CHECKING:
     from actstore.store import Store
@@ -57,13 +57,13 @@ def collect(
 ) -> None:
     """Put the texts of a suite, or of a file, into the store, so that GPU nodes need no mteb."""
     from actstore.present import lines
-    from actstore.store import create_store
 
-    opened = create_store(store)
-    if texts is not None:
-        from actstore.extract import read_texts
-
-        rows = opened.add_texts(read_texts(texts, column=column))
+    if suite is None and texts is None:
+        raise typer.BadParameter("give --suite or --texts")
+    found = None if texts is None else _texts_of(texts, column)
+    opened = _open_or_create(store, suite)
+    if found is not None:
+        rows = opened.add_texts(found)
         lines(f"{len(rows):,} texts of {texts} are in {opened.url}.")
     if suite is not None:
         from actstore.evaluate import collect as collect_suite
@@ -73,8 +73,6 @@ def collect(
             f"{report.suite}: {len(report.collected)} tasks collected, {len(report.skipped)} were "
             f"there; {report.new_texts:,} new texts in {opened.url}."
         )
-    if suite is None and texts is None:
-        raise typer.BadParameter("give --suite or --texts")
 
 
 @app.command()
@@ -150,24 +148,22 @@ def extract(
     trust_remote_code: Annotated[bool, typer.Option(help="Run the model's own code.")] = False,
 ) -> None:
     """Run every checkpoint once and store every layer's pooled states. Resumes where it stopped."""
-    from actstore.extract import (
-        ExtractionRequest,
-        TokenSampleRequest,
-        read_texts,
-    )
-    from actstore.extract import (
-        extract as run,
-    )
+    from actstore.extract import ExtractionRequest, TokenSampleRequest
+    from actstore.extract import extract as run
     from actstore.present import show_extraction
-    from actstore.store import create_store
+    from actstore.store import open_store
 
-    opened = create_store(store)
     rows = None
     if texts is not None:
-        rows = opened.add_texts(read_texts(texts, column=column))
+        found = _texts_of(texts, column)
+        opened = _open_or_create(store, None)
+        rows = opened.add_texts(found)
     elif suite is not None:
+        opened = _open_or_create(store, suite)
         _collect_if_needed(opened, suite)
         rows = opened.rows_of_suite(suite)
+    else:
+        opened = open_store(store)
     sampled = opened.text_rows() if rows is None else rows
     request = ExtractionRequest(
         model=model,
@@ -362,6 +358,26 @@ def _options(
 
 def _names(listed: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in listed.split(",") if name.strip())
+
+
+def _texts_of(file: Path, column: str) -> list[str]:
+    from actstore.extract import read_texts
+
+    return read_texts(file, column=column)
+
+
+def _open_or_create(store: str, suite: str | None) -> Store:
+    """A new store is made only when the suite that goes into it is known to exist."""
+    from actstore.store import create_store, open_store
+
+    try:
+        return open_store(store)
+    except NotAStoreError:
+        if suite is not None:
+            from actstore.evaluate import resolve_suite
+
+            resolve_suite(suite)
+        return create_store(store)
 
 
 def _collect_if_needed(store: Store, suite: str) -> None:

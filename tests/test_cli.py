@@ -170,6 +170,24 @@ def test_a_mistake_is_answered_with_a_message_not_a_traceback(
 
 
 @pytest.mark.usefixtures("model")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "collect new.zarr",
+        "collect new.zarr --texts none.txt",
+        "collect new.zarr --suite layer-by-lair",
+        "extract new.zarr --model neox",
+        "extract new.zarr --model neox --texts none.txt",
+        "extract new.zarr --model neox --suite layer-by-lair",
+        "plan new.zarr --model neox",
+    ],
+)
+def test_a_mistake_leaves_no_store_behind(run: Run, tmp_path: Path, command: str) -> None:
+    assert run(command)[0] == 2
+    assert not (tmp_path / "new.zarr").exists()
+
+
+@pytest.mark.usefixtures("model")
 def test_an_empty_text_in_a_file_is_named(run: Run, tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text('{"text": "fine"}\n{"text": ""}\n')
     code, _, err = run(f"{STEP0} --texts bad.jsonl")
