@@ -56,15 +56,14 @@ def show_info(info: StoreInfo) -> None:
         f"  results  {info.n_scores:,} scores, {info.n_metrics:,} metric values",
     )
     for model in info.models:
-        cut = f", {model.n_truncated:,} texts cut at {model.max_tokens} tokens"
+        about = {f"{one.hidden_size} values in {one.dtype}" for one in model.checkpoints}
+        cut = f"; {model.n_truncated:,} texts cut at {model.max_tokens} tokens"
         table(
-            ["checkpoint", "layers", "hidden", "dtype", "poolings", "tokens", "head", "size"],
+            ["checkpoint", "layers", "poolings", "token sample", "lens head", "size"],
             [
                 (
                     one.checkpoint,
                     ranges(one.layers),
-                    one.hidden_size,
-                    one.dtype,
                     ", ".join(one.poolings),
                     ", ".join(one.token_samples) or "–",
                     "yes" if one.has_head else "–",
@@ -72,7 +71,7 @@ def show_info(info: StoreInfo) -> None:
                 )
                 for one in model.checkpoints
             ],
-            title=model.model + (cut if model.n_truncated else ""),
+            title=f"{model.model}: {', '.join(sorted(about))}{cut if model.n_truncated else ''}",
         )
 
 
