@@ -208,8 +208,8 @@ little-endian.
 
 - **Sharded arrays** use `sharding_indexed`: a shard holds all layers of a power of two of rows
   (at most 4096 and 256 MiB), an inner chunk one layer of fewer rows (at most 512 KiB), not
-  compressed and followed by its crc32c. Chunk keys are flat: `c.0.<shard>.0`. The fill value is
-  NaN.
+  compressed and followed by its crc32c. Chunks lie layer by layer; those without any text are left
+  out. Chunk keys are flat: `c.0.<shard>.0`. The fill value is NaN.
 - **A shard is done when its object and its commit record exist.** The object is written beside
   its final name, flushed, then linked to it; the record is appended and flushed last. A crash
   leaves a shard either done or to do. Readers of actstore raise `MissingShardsError` for a shard

@@ -2,8 +2,10 @@
 
 A shard holds (layer, row, hidden) for `rows_per_shard` consecutive rows; an inner chunk holds
 `rows_per_chunk` rows of one layer, uncompressed, followed by its crc32c. Chunks are laid layer by
-layer, so that one layer of a shard is one contiguous range of bytes. The index of (offset, bytes)
-pairs and its crc32c end the shard. zarr-python, tensorstore and xarray read the same bytes.
+layer, so that one layer of a shard is one contiguous range of bytes; those in which no row holds a
+text are left out, so that a few texts added later cost a few chunks and not a whole shard. The
+index of (offset, bytes) pairs and its crc32c end the shard. zarr-python, tensorstore and xarray
+read the same bytes.
 Source: https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.html
 """
 
@@ -24,6 +26,8 @@ from actstore.store.storage import Reader
 Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.floating[Any]]
 
+_NO_CHUNK = np.uint64(2**64 - 1)
+"""Stands for offset and size of a chunk that is not there."""
 _CRC = 4
 """Bytes of a crc32c."""
 _MAX_CHUNK = 512 << 10
@@ -69,6 +73,7 @@ class ShardLayout:
 
     @property
     def shard_bytes(self) -> int:
+        """Of a shard with a text in every chunk; others are smaller."""
         return self.data_bytes + self.index_bytes
 
     def values(self, image: NDArray[np.uint8]) -> Floats:
@@ -120,17 +125,27 @@ class ShardBuilder:
         self.filled[positions] = True
 
     def seal(self, expected: Ints) -> memoryview:
-        """The finished bytes, checksums and index in place; every expected position is filled."""
+        """The finished bytes, with checksums and index.
+
+        expected: the positions of all texts, each of which must have been put. Chunks without any
+        are left out: in the index they are missing, which Zarr reads as the fill value.
+        """
         missing = expected[~self.filled[expected]]
         if len(missing):
             raise AssertionError(f"{len(missing)} rows of the shard were never put: {missing[:5]}")
         layout = self.layout
-        chunks = self._image[: layout.data_bytes].reshape(-1, layout.stride)
-        for chunk in chunks:
+        used = np.zeros(layout.chunks_per_layer, bool)
+        used[expected // layout.rows_per_chunk] = True
+        chunks = self._image[: layout.data_bytes].reshape(layout.n_layers, -1, layout.stride)
+        size = layout.n_layers * int(used.sum()) * layout.stride
+        if not used.all():
+            self._image[:size] = chunks[:, used].ravel()
+        for chunk in self._image[:size].reshape(-1, layout.stride):
             crc = checksum(chunk[: layout.chunk_bytes])
             chunk[layout.chunk_bytes :] = np.frombuffer(crc, np.uint8)
-        self._image[layout.data_bytes :] = _index(layout)
-        return self._image.data
+        end = size + layout.index_bytes
+        self._image[size:end] = _index(layout, used)
+        return self._image[:end].data
 
 
 def checksum(data: bytes | NDArray[np.uint8]) -> bytes:
@@ -138,11 +153,12 @@ def checksum(data: bytes | NDArray[np.uint8]) -> bytes:
     return int(google_crc32c.value(data)).to_bytes(_CRC, "little")
 
 
-def _index(layout: ShardLayout) -> NDArray[np.uint8]:
-    n = layout.n_layers * layout.chunks_per_layer
-    pairs = np.empty((n, 2), "<u8")
-    pairs[:, 0] = np.arange(n, dtype="<u8") * layout.stride
-    pairs[:, 1] = layout.stride
+def _index(layout: ShardLayout, used: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Where each chunk lies, those in use one behind the other, layer by layer."""
+    pairs = np.full((layout.n_layers, layout.chunks_per_layer, 2), _NO_CHUNK, "<u8")
+    places = np.arange(layout.n_layers * int(used.sum()), dtype="<u8")
+    pairs[:, used, 0] = places.reshape(layout.n_layers, -1) * layout.stride
+    pairs[:, used, 1] = layout.stride
     body = pairs.tobytes()
     return np.frombuffer(body + checksum(body), np.uint8)
 
@@ -160,26 +176,27 @@ class ShardReader:
 
         layer: index in the array, not the layer's number. positions: (n,) ascending, in the shard.
         """
-        chunks, first = np.unique(positions // self._layout.rows_per_chunk, return_index=True)
-        bounds = [*first.tolist(), len(positions)]
+        in_chunk = positions % self._layout.rows_per_chunk
+        chunks, which = np.unique(positions // self._layout.rows_per_chunk, return_inverse=True)
         for start, stop in _runs(self._offsets[layer, chunks], self._layout.stride):
             values = self._read_chunks(layer, chunks[start:stop])
-            low, high = bounds[start], bounds[stop]
-            row = positions[low:high] - chunks[start] * self._layout.rows_per_chunk
-            flat_chunk, in_chunk = np.divmod(row, self._layout.rows_per_chunk)
+            low, high = np.searchsorted(which, [start, stop])
             if high - low == values.shape[0] * values.shape[1]:
                 out[low:high].reshape(values.shape)[...] = values
             else:
-                out[low:high] = values[flat_chunk, in_chunk]
+                out[low:high] = values[which[low:high] - start, in_chunk[low:high]]
 
     def check(self) -> None:
         """Read every chunk; CorruptShardError at the first that is damaged."""
         for layer in range(self._layout.n_layers):
-            self._read_chunks(layer, np.arange(self._layout.chunks_per_layer))
+            for chunk in np.flatnonzero(self._offsets[layer] >= 0):
+                self._read_chunks(layer, np.array([chunk]))
 
     def _read_chunks(self, layer: int, chunks: Ints) -> Floats:
         """Neighbouring chunks: (chunk, row, hidden), a view of the bytes read."""
         layout = self._layout
+        if self._offsets[layer, chunks].min() < 0:
+            raise self._corrupt(f"it has no rows of chunk {chunks[0]} of layer index {layer}")
         raw = np.empty(len(chunks) * layout.stride, np.uint8)
         self._reader.read_into(int(self._offsets[layer, chunks[0]]), raw.data)
         for chunk, data in zip(chunks, raw.reshape(-1, layout.stride), strict=True):
@@ -194,17 +211,22 @@ class ShardReader:
         )
 
     def _read_index(self) -> NDArray[np.int64]:
+        """The offset of every chunk, (layer, chunk); -1 for one that holds no text."""
         layout = self._layout
-        if self._reader.size != layout.shard_bytes:
-            raise self._corrupt(f"it has {self._reader.size} bytes, not {layout.shard_bytes}")
+        data_bytes = self._reader.size - layout.index_bytes
+        if data_bytes < 0 or data_bytes % layout.stride:
+            raise self._corrupt(f"{self._reader.size} bytes are no whole number of chunks")
         raw = np.empty(layout.index_bytes, np.uint8)
-        self._reader.read_into(layout.data_bytes, raw.data)
+        self._reader.read_into(data_bytes, raw.data)
         if bytes(raw[-_CRC:]) != checksum(raw[:-_CRC]):
             raise self._corrupt("its index fails its crc32c")
         pairs = raw[:-_CRC].view("<u8").reshape(layout.n_layers, -1, 2)
-        if (pairs[..., 1] != layout.stride).any():
-            raise self._corrupt("its index names a chunk that is missing or of another size")
-        return pairs[..., 0].astype(np.int64)
+        present = (pairs != _NO_CHUNK).all(-1)
+        if (pairs[present, 1] != layout.stride).any():
+            raise self._corrupt("its index names a chunk of another size")
+        offsets: NDArray[np.int64] = np.where(present, pairs[..., 0], 0).astype(np.int64)
+        offsets[~present] = -1
+        return offsets
 
     def _corrupt(self, why: str) -> CorruptShardError:
         return CorruptShardError(f"{self._name} is damaged: {why}. Run: actstore verify STORE")

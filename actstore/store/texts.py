@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 from collections.abc import Sequence
@@ -50,20 +51,27 @@ def _utf8(text: str, index: int) -> bytes:
         ) from error
 
 
-@dataclass
-class TextTable:
-    """The texts of a store, read as far as needed and appended to."""
+@dataclass(frozen=True)
+class _Index:
+    """Rows and hashes of all texts, as of some parts."""
 
-    storage: Storage
-    _parts: list[str] = field(default_factory=list)
-    _rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    _hashes: NDArray[np.void] = field(default_factory=lambda: np.empty(0, _HASH))
-    _order: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    parts: tuple[str, ...] = ()
+    rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    hashes: NDArray[np.void] = field(default_factory=lambda: np.empty(0, _HASH))
+    order: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """Sorts the hashes."""
+
+
+class TextTable:
+    """The texts of a store, read as far as needed and appended to. Threads may share one."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self._last = _Index()
 
     def rows(self) -> NDArray[np.int64]:
         """All rows that hold a text, ascending. Between two parts there may be a gap."""
-        self._refresh()
-        return self._rows
+        return self._index().rows
 
     def end(self) -> int:
         """The row behind the last text: the length of every pooled array's text dimension."""
@@ -72,17 +80,17 @@ class TextTable:
 
     def hashes_of(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.void]:
         """The hashes of some rows, which must exist."""
-        return self._hashes[np.searchsorted(self.rows(), rows)]
+        index = self._index()
+        return index.hashes[np.searchsorted(index.rows, rows)]
 
     def find(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """The row of each text, or -1."""
-        self._refresh()
-        wanted = hash_texts(texts)
-        if not len(self._rows):
+        index, wanted = self._index(), hash_texts(texts)
+        if not len(index.rows):
             return np.full(len(wanted), -1, np.int64)
-        place = np.searchsorted(self._hashes, wanted, sorter=self._order)
-        index = self._order[np.minimum(place, len(self._order) - 1)]
-        return np.where(self._hashes[index] == wanted, self._rows[index], -1)
+        place = np.searchsorted(index.hashes, wanted, sorter=index.order)
+        nearest = index.order[np.minimum(place, len(index.order) - 1)]
+        return np.where(index.hashes[nearest] == wanted, index.rows[nearest], -1)
 
     def rows_of(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """The row of each text. Raises UnknownTextError."""
@@ -113,14 +121,14 @@ class TextTable:
         if len(without):
             raise UnknownTextError(
                 f"{self.storage.url} has no text at {len(without)} of {len(rows)} rows, the first: "
-                f"{without[0]}. It has {len(self._rows)} texts, the last at row {self.end() - 1}."
+                f"{without[0]}. It has {len(self.rows())} texts, the last at row {self.end() - 1}."
             )
 
     def read(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> list[str]:
         """The texts of some rows, in their order. Raises UnknownTextError for a row without."""
         wanted, inverse = np.unique(np.asarray(rows, np.int64), return_inverse=True)
         self.require(wanted)
-        texts = [text for name in self._parts for text in self._read_part(name, wanted)]
+        texts = [text for name in self._index().parts for text in self._read_part(name, wanted)]
         return [texts[place] for place in inverse]
 
     def _read_part(self, name: str, wanted: NDArray[np.int64]) -> list[str]:
@@ -137,9 +145,12 @@ class TextTable:
 
     def frame(self, columns: Sequence[str]) -> pd.DataFrame:
         """The whole table, or some of its columns."""
+        return self._frame(self._part_names(), columns)
+
+    def _frame(self, parts: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
         tables = [
             pq.read_table(io.BytesIO(self.storage.read(join(_FOLDER, name))), columns=list(columns))
-            for name in self._part_names()
+            for name in parts
         ]
         if not tables:
             return pd.DataFrame({name: [] for name in columns})
@@ -147,7 +158,10 @@ class TextTable:
         return frame
 
     def _append(self, texts: list[str]) -> None:
-        start = -(-self.end() // MAX_ROWS_PER_SHARD) * MAX_ROWS_PER_SHARD
+        """Write a part of new texts, unless another process has just written one of its name."""
+        index = self._index()
+        end = int(index.rows[-1]) + 1 if len(index.rows) else 0
+        start = -(-end // MAX_ROWS_PER_SHARD) * MAX_ROWS_PER_SHARD
         hashes = hash_texts(texts)
         table = pa.table(
             {
@@ -160,23 +174,20 @@ class TextTable:
         )
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd", row_group_size=_ROW_GROUP)
-        try:
-            name = f"part-{len(self._parts):05d}.parquet"
+        with contextlib.suppress(FileExistsError):
+            name = f"part-{len(index.parts):05d}.parquet"
             self.storage.create(join(_FOLDER, name), buffer.getbuffer())
-        except FileExistsError:
-            pass
 
     def _part_names(self) -> list[str]:
         return [n for n in self.storage.names(_FOLDER) if n.endswith(".parquet")]
 
-    def _refresh(self) -> None:
-        names = self._part_names()
-        if names == self._parts:
-            return
-        frame = self.frame(["row", "hash_high", "hash_low"])
-        self._parts = names
-        self._rows = frame["row"].to_numpy(np.int64)
-        self._hashes = np.empty(len(frame), _HASH)
-        self._hashes["high"] = frame["hash_high"]
-        self._hashes["low"] = frame["hash_low"]
-        self._order = np.argsort(self._hashes, order=("high", "low"), kind="stable")
+    def _index(self) -> _Index:
+        """The index of the parts there are now. Replaced whole: threads see the old or the new."""
+        parts, index = tuple(self._part_names()), self._last
+        if parts != index.parts:
+            frame = self._frame(parts, ["row", "hash_high", "hash_low"])
+            hashes = np.empty(len(frame), _HASH)
+            hashes["high"], hashes["low"] = frame["hash_high"], frame["hash_low"]
+            order = np.argsort(hashes, order=("high", "low"), kind="stable")
+            index = self._last = _Index(parts, frame["row"].to_numpy(np.int64), hashes, order)
+        return index

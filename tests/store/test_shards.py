@@ -81,6 +81,29 @@ def test_rows_without_a_text_are_nan(tmp_path: Path) -> None:
     assert (values[:, :6] == 1).all()
 
 
+def test_chunks_without_a_text_take_no_space_and_read_as_nan(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    states = np.random.default_rng(0).standard_normal((3, 16, 5)).astype("float16")
+    used = np.array([1, 2, 13])  # the chunks 0 and 3 of four
+    builder = ShardBuilder(LAYOUT)
+    builder.put(used, states[:, used])
+    write_document(storage, "a", sharded_array(LAYOUT, 16, ("layer", "text", "hidden"), {}))
+    storage.create(shard_key("a", 0), builder.seal(used))
+    size = (tmp_path / "a" / "c.0.0.0").stat().st_size
+    assert size == 3 * 2 * LAYOUT.stride + LAYOUT.index_bytes
+    values = zarr.open_array(tmp_path / "a", mode="r")[...]
+    np.testing.assert_array_equal(values[:, used], states[:, used])
+    assert np.isnan(np.delete(values, used, axis=1)).all()
+    out = np.empty((3, 5), np.float32)
+    with storage.open(shard_key("a", 0)) as reader:
+        shard = ShardReader(reader, LAYOUT, "a")
+        shard.check()
+        shard.read(2, used, out)
+        np.testing.assert_array_equal(out, states[2, used])
+        with pytest.raises(CorruptShardError, match="no rows of chunk 1"):
+            shard.read(0, np.array([5]), out[:1])
+
+
 def test_states_of_another_dtype_are_never_cast_silently() -> None:
     with pytest.raises(TypeError, match="float32"):
         ShardBuilder(LAYOUT).put(np.arange(2), np.zeros((3, 2, 5), "float32"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +93,13 @@ def test_texts_are_read_across_parts_and_row_groups(
     order = np.random.default_rng(0).permutation(np.repeat(np.arange(20), 2))
     assert store.read_texts(rows[order]) == [texts[i] for i in order]
     assert store.read_texts([]) == []
+
+
+def test_threads_that_share_a_store_see_all_texts_or_wait(tmp_path: Path) -> None:
+    store = create_store(tmp_path / "s.zarr")
+    rows = store.add_texts([f"text {i}" for i in range(2000)])
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(20):
+            fresh = open_store(store.url)
+            found = list(pool.map(lambda _, s=fresh: len(s.text_rows()), range(8)))
+            assert found == [len(rows)] * 8
