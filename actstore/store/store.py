@@ -249,9 +249,11 @@ class Store:
 
         Select first, then compute or `.chunk()`: reads happen for what is selected only.
         """
-        from actstore.store.xarray_backend import open_model
+        from actstore.store.lazy_dataset import lazy_dataset
 
-        return open_model(self, model)
+        groups = [self.checkpoint(model, name) for name in self.checkpoints(model)]
+        attributes = {"model": model, "store": self.url}
+        return lazy_dataset(groups, self.text_rows(), self.text_lengths(model), attributes)
 
     def begin_checkpoint(self, spec: CheckpointSpec) -> CheckpointGroup:
         """Create a checkpoint's group, or join it.
