@@ -9,7 +9,7 @@ import pytest
 
 from actstore.stdlib_text import docstrings
 from actstore.store import open_store
-from benchmarks import evaluation, extraction, reading
+from benchmarks import evaluation, extraction, opening, reading
 
 
 def test_reading_compares_equal_results(tmp_path: Path) -> None:
@@ -19,6 +19,13 @@ def test_reading_compares_equal_results(tmp_path: Path) -> None:
         assert all(result.dtype == np.float32 for result in results.values())
         np.testing.assert_array_equal(results["actstore"], results["memory map"])
         np.testing.assert_array_equal(results["zarr-python"], results["memory map"])
+
+
+def test_opening_compares_the_same_checkpoints(tmp_path: Path) -> None:
+    cases = opening.make_cases(opening.build(tmp_path, n_checkpoints=3, n_texts=10))
+    assert len(cases["reading zarr.json"]()) == 3
+    for name in ("store.dataset", "xarray.concat"):
+        assert cases[name]()["mean_pool"].shape == (3, 25, 10, 1024)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ def cpu_threads(n: int | None) -> Iterator[None]:
     """Compute with n threads inside this block; with torch's own choice for None.
 
     One is best for tiny models: several gain little, and where another process wants their cores
-    they wait for each other most of the time (measured: 100 times slower).
+    they wait for each other most of the time.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(n or before)

@@ -88,7 +88,7 @@ class ShardLayout:
 def choose_layout(n_layers: int, hidden_size: int, dtype: str, n_texts: int) -> ShardLayout:
     """The layout for a new array: powers of two, chunks up to 512 KiB, shards up to 256 MiB.
 
-    zarr-python costs 0.2 ms a chunk whatever its size, and every shard is one file: smaller
+    zarr-python costs about the same for a chunk of any size, and a shard is one file: smaller
     chunks read slower, smaller shards make more files.
     """
     row_bytes = hidden_size * np.dtype(dtype).itemsize

@@ -7,6 +7,7 @@ import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,8 +59,11 @@ class _Index:
     parts: tuple[str, ...] = ()
     rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     hashes: NDArray[np.void] = field(default_factory=lambda: np.empty(0, _HASH))
-    order: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    """Sorts the hashes."""
+
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """Sorts the hashes; only looking up texts needs it."""
+        return np.argsort(self.hashes, order=("high", "low"), kind="stable")
 
 
 class TextTable:
@@ -188,6 +192,5 @@ class TextTable:
             frame = self._frame(parts, ["row", "hash_high", "hash_low"])
             hashes = np.empty(len(frame), _HASH)
             hashes["high"], hashes["low"] = frame["hash_high"], frame["hash_low"]
-            order = np.argsort(hashes, order=("high", "low"), kind="stable")
-            index = self._last = _Index(parts, frame["row"].to_numpy(np.int64), hashes, order)
+            index = self._last = _Index(parts, frame["row"].to_numpy(np.int64), hashes)
         return index
