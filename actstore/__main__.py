@@ -1,5 +1,59 @@
-"""`python -m actstore`."""
+"""The program `actstore`: runs a command and turns what goes wrong into a message and a code."""
 
-from actstore.cli import main
+from __future__ import annotations
 
-main()
+import os
+import sys
+
+import typer
+
+from actstore.cli import app
+from actstore.errors import ActstoreError
+
+_EXTRAS = {
+    "torch": "extract",
+    "transformers": "extract",
+    "mteb": "eval",
+    "datasets": "eval",
+    "sklearn": "eval",
+    "sentence_transformers": "eval",
+    "dask": "metrics",
+    "distributed": "metrics",
+    "scipy": "metrics",
+    "matplotlib": "report",
+}
+"""The extra that brings a package."""
+
+
+def main() -> None:
+    """Run the command line; an error of actstore's own is a message and an exit code."""
+    try:
+        app()
+    except ActstoreError as error:
+        _fail(str(error), error.exit_code, error)
+    except ModuleNotFoundError as error:
+        _fail(_what_to_install(error), 2, error)
+    except OSError as error:
+        _fail(f"{error.filename or 'The system'}: {error.strerror or error}", 1, error)
+    except KeyboardInterrupt:
+        typer.secho("Interrupted. What was committed stays; run the command again.", err=True)
+        sys.exit(130)
+
+
+def _what_to_install(error: ModuleNotFoundError) -> str:
+    extra = _EXTRAS.get((error.name or "").partition(".")[0])
+    if extra is None:
+        return f"{error}. The installation is incomplete: pip install 'actstore[all]'"
+    return f"This command needs {error.name}. Run: pip install 'actstore[{extra}]'"
+
+
+def _fail(message: str, code: int, error: BaseException) -> None:
+    if os.environ.get("ACTSTORE_DEBUG"):
+        raise error
+    notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", []))
+    typer.secho(f"Error: {message}{notes}", err=True, fg=typer.colors.RED)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

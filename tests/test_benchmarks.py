@@ -50,4 +50,4 @@ def test_evaluation_compares_equal_scores(tmp_path: Path) -> None:
     cases = evaluation.make_cases(tmp_path, n_layers=1, hidden=16)
     ours, theirs = (cases[name]() for name in ("actstore eval", "mteb, vectors in memory"))
     assert len(ours) == len(theirs) >= 5
-    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    assert ours == theirs

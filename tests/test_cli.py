@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import actstore
-from actstore.cli import main
+from actstore.__main__ import main
 from tests.support.hub import use_cache
 from tests.support.tiny_models import save_tiny_model, tiny_texts
 

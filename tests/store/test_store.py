@@ -94,7 +94,7 @@ def test_suites_are_kept_beside_the_tasks(tmp_path: Path) -> None:
 
 def test_importing_actstore_or_its_command_line_loads_nothing_heavy() -> None:
     script = (
-        "import sys, actstore, actstore.cli\n"
+        "import sys, actstore, actstore.__main__\n"
         "print([m for m in ('torch', 'transformers', 'mteb', 'dask', 'zarr', 'pandas', 'xarray')"
         " if m in sys.modules])"
     )
