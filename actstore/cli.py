@@ -131,7 +131,9 @@ def extract(
     lens_head: Annotated[bool, typer.Option(help="Also store the logit-lens head.")] = True,
     dtype: Annotated[str, typer.Option(help="Of the stored states: float16, float32.")] = "float16",
     compute_dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
+    devices: Annotated[
+        str, typer.Option(help="auto, all, cuda:0,1, cpu, cpu:2 (two processes): a worker each.")
+    ] = "auto",
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="CPU threads; on a shared node, fewer than its cores."),
@@ -172,7 +174,7 @@ def extract(
         max_tokens=max_tokens,
         dtype=dtype,
         compute_dtype=compute_dtype,
-        device=device,
+        devices=devices,
         threads=threads,
         batch_tokens=batch_tokens,
         attn=attn,

@@ -12,7 +12,7 @@ ActstoreError
 ├── MissingShardsError          rows asked for were never extracted
 ├── CorruptShardError           a shard's bytes are not what was committed
 ├── DiskSpaceError              a plan writes more than the disk has free
-├── NonFiniteError              states overflow the dtype they would be stored in
+├── StateRangeError              states that the dtype they would be stored in cannot hold
 ├── ModelStructureError         a model whose blocks, final norm or head cannot be found
 └── HeadReplayError             the lens head found does not reproduce the model's logits
 
@@ -92,8 +92,8 @@ class DiskSpaceError(ActstoreError):
     """The plan writes more bytes than the disk has free."""
 
 
-class NonFiniteError(ActstoreError):
-    """Hidden states that the stored dtype cannot hold."""
+class StateRangeError(ActstoreError):
+    """Hidden states that the stored dtype cannot hold: overflow, underflow, infinite or NaN."""
 
 
 class ModelStructureError(ActstoreError):

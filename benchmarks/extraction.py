@@ -46,7 +46,7 @@ def make_cases(folder: Path, texts: list[str]) -> Cases:
     tokenizer.pad_token = tokenizer.eos_token
     ids = tokenizer(texts, truncation=True, max_length=_MAX_TOKENS)["input_ids"]
     request = ExtractionRequest(
-        str(folder / "model"), max_tokens=_MAX_TOKENS, device="cpu", lens_head=False
+        str(folder / "model"), max_tokens=_MAX_TOKENS, devices="cpu", lens_head=False
     )
 
     @torch.inference_mode()

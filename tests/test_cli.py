@@ -142,7 +142,7 @@ def test_a_plan_says_what_would_be_written_and_writes_nothing(run: Run, tmp_path
             "max_tokens: .*64.* 8",
         ),
         (
-            "extract new.zarr --model neox --checkpoints step0 --texts texts.txt --device warp",
+            "extract new.zarr --model neox --checkpoints step0 --texts texts.txt --devices warp",
             2,
             "warp",
         ),

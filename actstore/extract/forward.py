@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from actstore.errors import InvalidInputError, NonFiniteError
+from actstore.errors import InvalidInputError, StateRangeError
 from actstore.extract.layers import run_layers
 from actstore.extract.load import LoadedModel
 from actstore.extract.pooling import NamedPooling, require_tokens
@@ -57,7 +57,7 @@ def pooled_states(
     """Pooled states of some texts, a batch at a time, longest texts first.
 
     token_ids: of each text. rows: (text,), what to call the texts in an error. Each layer is pooled
-    on the device as it is produced. Raises NonFiniteError for states that the kept dtype cannot
+    on the device as it is produced. Raises StateRangeError for states that the kept dtype cannot
     hold, and InvalidInputError for a text that does not fit on the device alone.
     """
 
@@ -189,7 +189,7 @@ def _require_finite(
     else:
         why = f"the model's own states are infinite or NaN (computed in {computed.dtype})"
         remedy = "Compute in --compute-dtype bfloat16 or float32, and store in --dtype float32."
-    raise NonFiniteError(
+    raise StateRangeError(
         f"States of layer {settings.layers[layer]} ({name}) cannot be stored for {len(where)} "
         f"texts, rows {where[:5]}: {why}. {remedy}"
     )

@@ -95,7 +95,7 @@ def resolve_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InvalidInputError(
-            f"Cannot use the device {name!r}: {reason} Try --device auto or --device cpu."
+            f"Cannot use the device {name!r}: {reason} Try --devices auto or --devices cpu."
         ) from error
     return device
 

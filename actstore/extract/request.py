@@ -46,23 +46,43 @@ class ExtractionRequest:
     max_tokens: int | None = None
     """Longer texts are cut here; None: the model's longest input."""
     dtype: str = "float16"
-    """Of the stored states: float16 or float32."""
+    """Of the stored states: float16, float32, or `auto`: float16 where the states are well inside
+    its range on a calibration of some texts, else float32."""
     compute_dtype: str = "auto"
     """`auto`: the weights' own dtype on an accelerator, float32 on a CPU."""
-    device: str = "auto"
+    devices: str = "auto"
+    """`all`, `cuda:0,1`, `cpu`, `cpu:2` (two processes): a worker process each. `auto`: all
+    accelerators, or the CPU; under torchrun or srun this process's own one."""
+    device_map: str | None = None
+    """Spread one model over all devices, for models larger than one: `auto`, `balanced`, …"""
     threads: int | None = None
-    """CPU threads of torch; None: its own choice, one a core."""
+    """CPU threads of torch in each worker; None: the cores, shared among the workers here."""
     batch_tokens: int = 16384
     """Most tokens in a batch, padding included."""
     attn: str | None = None
     """transformers' attn_implementation; None: its own choice."""
+    packed: bool | None = None
+    """Run the texts of a batch one behind the other, without padding, where the model's states stay
+    the same; None: with attention kernels made for that (flash_attention_2)."""
+    compile: bool = False
+    """Compile the blocks with torch.compile."""
+    tf32: bool = False
+    """Let float32 matrix products round to TF32 on NVIDIA devices."""
     token_sample: TokenSampleRequest | None = None
+    token_metrics: bool = False
+    """Also store the prompt entropy and the curvature of every text at every layer."""
     lens_head: bool = True
     """Store the lens head of models that have one."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model."""
     pickled_weights: bool = False
     """Read pytorch_model.bin, which can run code, where there are no safetensors."""
+    same_weights: bool = False
+    """Go on where two checkpoints turn out to hold the same weights."""
+    prune_cache: bool = False
+    """Delete a finished checkpoint's files from the hub cache."""
+    lease_seconds: float = 60.0
+    """A worker that gives no sign of life for so long loses its shards to the others."""
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ def extract(store: Store, request: ExtractionRequest) -> ExtractionReport:
 
     Everything that can be refused is refused before weights are read: unknown names
     (UnknownNameError), a plan other than the store's (PlanMismatchError), a full disk
-    (DiskSpaceError), texts without tokens (InvalidTextError). NonFiniteError leaves the shard it is
-    found in undone, and those before it done.
+    (DiskSpaceError), texts without tokens (InvalidTextError). StateRangeError leaves the shard it
+    is found in undone, and those before it done.
     """
     outlines = outline_all(request)
     rows = wanted_rows(store, request)
@@ -82,7 +82,7 @@ def _extract_checkpoint(
 
 def _load_settings(request: ExtractionRequest) -> LoadSettings:
     return LoadSettings(
-        request.device, request.compute_dtype, request.attn, request.pickled_weights
+        request.devices, request.compute_dtype, request.attn, request.pickled_weights
     )
 
 

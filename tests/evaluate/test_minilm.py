@@ -31,7 +31,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, small_hub: SmallHub) -> Stor
     store = create_store(tmp_path_factory.mktemp("minilm") / "s.zarr")
     collect(store, suite_of(*TASKS))
     request = ExtractionRequest(
-        str(MINILM), poolings=("mean", "mean_normed"), dtype="float32", device="cpu"
+        str(MINILM), poolings=("mean", "mean_normed"), dtype="float32", devices="cpu"
     )
     extract(store, request)
     return store

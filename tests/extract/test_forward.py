@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from actstore.errors import InvalidInputError, InvalidTextError, NonFiniteError
+from actstore.errors import InvalidInputError, InvalidTextError, StateRangeError
 from actstore.extract.forward import (
     TOKEN_STATES,
     ForwardSettings,
@@ -159,7 +159,7 @@ def test_states_beyond_float16_are_refused_with_layer_rows_and_remedy(tmp_path: 
     with torch.no_grad():
         model.structure.base.get_parameter("layers.1.mlp.down_proj.weight").mul_(1e8)
     settings = ForwardSettings(LAYERS, "float16", 40)
-    with pytest.raises(NonFiniteError, match=r"layer 2 \(mean\).*rows \[10.*--dtype float32"):
+    with pytest.raises(StateRangeError, match=r"layer 2 \(mean\).*rows \[10.*--dtype float32"):
         pooled(model, texts_of_ids(4, 9), "mean", settings)
     assert np.isfinite(pooled(model, texts_of_ids(4, 9), "mean")).all()
 
@@ -170,7 +170,7 @@ def test_states_that_the_model_itself_makes_infinite_are_refused(tmp_path: Path)
         model.structure.base.get_input_embeddings().weight[77] = torch.nan  # type: ignore
     token_ids = texts_of_ids(4, 9)
     token_ids[1][3] = 77
-    with pytest.raises(NonFiniteError, match=r"layer 0 .*1 texts, rows \[101\].*--compute-dtype"):
+    with pytest.raises(StateRangeError, match=r"layer 0 .*1 texts, rows \[101\].*--compute-dtype"):
         pooled(model, token_ids, "max")
 
 

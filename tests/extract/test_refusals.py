@@ -15,8 +15,8 @@ from transformers import (
 
 from actstore.errors import (
     InvalidInputError,
-    NonFiniteError,
     PlanMismatchError,
+    StateRangeError,
     UnknownNameError,
     UnknownTextError,
 )
@@ -34,7 +34,7 @@ def test_a_shard_with_states_beyond_its_dtype_is_not_committed(
     with torch.no_grad():
         model.get_parameter("layers.2.mlp.down_proj.weight").mul_(1e8)
     model.save_pretrained(folder)
-    with pytest.raises(NonFiniteError, match="layer 3") as caught:
+    with pytest.raises(StateRangeError, match="layer 3") as caught:
         extract(store, request_of(folder))
     assert "while extracting the shard 0:64" in caught.value.__notes__[0]
     assert store.checkpoint(str(folder), "main").committed("mean") == set()
@@ -50,7 +50,7 @@ def test_a_shard_with_states_beyond_its_dtype_is_not_committed(
         ({"rows": [3, 99999]}, UnknownTextError, r"1 of the 2 rows .*\[99999\]"),
         ({"dtype": "bfloat16"}, InvalidInputError, r"--dtype float16 or float32"),
         ({"compute_dtype": "int8"}, InvalidInputError, r"'int8'"),
-        ({"device": "cuda:99"}, InvalidInputError, r"device 'cuda:99'.*--device cpu"),
+        ({"devices": "cuda:99"}, InvalidInputError, r"device 'cuda:99'.*--devices cpu"),
         ({"max_tokens": 65}, InvalidInputError, r"at most 64"),
         ({"token_sample": TokenSampleRequest("s", [])}, InvalidInputError, r"'s' has no texts"),
         ({"token_sample": TokenSampleRequest("s", [999])}, UnknownTextError, r"999"),

@@ -69,7 +69,7 @@ def dying(self, *args, **kwargs):
     return original(self, *args, **kwargs)
 setattr(ledger.Ledger, name, dying)
 extract(open_store(sys.argv[1]), ExtractionRequest(
-    sys.argv[2], checkpoints=("step0", "step16"), device="cpu", batch_tokens=256,
+    sys.argv[2], checkpoints=("step0", "step16"), devices="cpu", batch_tokens=256,
     token_sample=TokenSampleRequest("sample", range(20)), lens_head=False))
 """
 

@@ -24,7 +24,7 @@ def request_of(folder: Path | str, **changes: Any) -> ExtractionRequest:
     """A request for small batches on the CPU, without the lens head, changed as given."""
     settings: dict[str, Any] = {
         "checkpoints": ("main",),
-        "device": "cpu",
+        "devices": "cpu",
         "batch_tokens": 256,
         "lens_head": False,
     }
