@@ -25,7 +25,7 @@ app = typer.Typer(
     ),
     epilog=(
         "Exit codes: 0 done · 1 failed · 2 wrong input · 3 data missing from the store · "
-        "4 damage found · 130 interrupted. Set ACTSTORE_DEBUG=1 for tracebacks."
+        "4 damage found · 75 stopped by a signal, run it again · 130 interrupted. Set ACTSTORE_DEBUG=1 for tracebacks."
     ),
 )
 

@@ -14,7 +14,9 @@ ActstoreError
 ├── DiskSpaceError              a plan writes more than the disk has free
 ├── StateRangeError              states that the dtype they would be stored in cannot hold
 ├── ModelStructureError         a model whose blocks, final norm or head cannot be found
-└── HeadReplayError             the lens head found does not reproduce the model's logits
+├── HeadReplayError             the lens head found does not reproduce the model's logits
+├── WorkerDiedError             a worker process ended without a word
+└── StoppedError                a signal ended the run; it can be gone on with
 
 A message says what was asked, what was found, and what to type next.
 """
@@ -102,3 +104,14 @@ class ModelStructureError(ActstoreError):
 
 class HeadReplayError(ActstoreError):
     """The lens head that was found does not reproduce the model's logits."""
+
+
+class WorkerDiedError(ActstoreError):
+    """A worker process ended without saying why."""
+
+
+class StoppedError(ActstoreError):
+    """A signal ended the run before its work was done."""
+
+    exit_code = 75
+    """EX_TEMPFAIL of sysexits.h: run the same command again."""

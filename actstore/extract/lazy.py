@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import replace
 
 import torch
 
@@ -31,6 +32,11 @@ class LazyModel:
                 )
             self._model = model
         return self._model
+
+    def drop_head(self) -> None:
+        """Free the language-model head, which only finding the lens head needs."""
+        if self._model is not None:
+            self._model = replace(self._model, lm=None)
 
     def release(self) -> None:
         """Free the memory before another checkpoint is loaded."""

@@ -33,7 +33,7 @@ class Outline:
     hidden_size: int
     vocabulary_size: int
     dtype: str
-    """Of the stored states."""
+    """Of the stored states; `auto` until the checkpoint is begun."""
     max_tokens: int
     may_have_head: bool
     """Whether the checkpoint was saved with a language-model head."""
@@ -109,7 +109,7 @@ def provenance(model: LoadedModel) -> dict[str, Json]:
 
 
 def _require_dtype(dtype: str) -> None:
-    if dtype not in ("float16", "float32"):
+    if dtype not in ("float16", "float32", "auto"):
         raise InvalidInputError(
-            f"Cannot store states as {dtype!r}. Choose --dtype float16 or float32."
+            f"Cannot store states as {dtype!r}. Choose --dtype float16, float32 or auto."
         )

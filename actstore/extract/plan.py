@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actstore.errors import DiskSpaceError, InvalidInputError, UnknownTextError
+from actstore.extract.flops import forward_flops
 from actstore.extract.outline import Outline, outline
 from actstore.extract.pooling import named_poolings
 from actstore.extract.request import ExtractionRequest
 from actstore.extract.tokens import count_tokens, sample_texts
-from actstore.extract.work import pooling_work, require_same_tokens, stored_group
+from actstore.extract.work import ShardWork, require_same_tokens, shard_work, stored_group
 from actstore.progress import progress
 from actstore.store import ShardLayout, Store
 from actstore.store.arrays import shards_of
@@ -28,6 +29,8 @@ class CheckpointPlan:
     checkpoint: str
     shards_to_do: int
     shards_done: int
+    texts_to_do: int
+    """Texts in those shards, and in the token sample if it is not begun."""
     bytes_to_write: int
     """At most: a model without final norm stores `mean_normed` and `mean` once."""
 
@@ -48,6 +51,8 @@ class ExtractionPlan:
     n_tokens: int
     n_truncated: int
     """Texts longer than max_tokens."""
+    flops: float
+    """Floating-point operations of one pass over the texts, at most."""
     checkpoints: tuple[CheckpointPlan, ...]
     free_bytes: int | None
     """On the store's disk; None where that cannot be told."""
@@ -55,6 +60,10 @@ class ExtractionPlan:
     @property
     def bytes_to_write(self) -> int:
         return sum(one.bytes_to_write for one in self.checkpoints)
+
+    @property
+    def texts_to_do(self) -> int:
+        return sum(one.texts_to_do for one in self.checkpoints)
 
     def summary(self) -> str:
         """The plan in words, a few lines."""
@@ -69,6 +78,7 @@ class ExtractionPlan:
                 f"{self.hidden_size} values in {self.dtype}, poolings {', '.join(self.poolings)}",
                 f"  {self.n_texts:,} texts, {self.n_tokens:,} tokens a checkpoint; "
                 f"{self.n_truncated:,} texts are cut at {self.max_tokens} tokens",
+                f"  about {self.flops:.2g} floating-point operations a checkpoint",
                 f"  {to_do:,} shards to do, {done:,} done; writes at most "
                 f"{_size(self.bytes_to_write)}, free {free}",
             ]
@@ -113,7 +123,9 @@ def make_plan(
     texts = np.concatenate(
         [shard.rows for shard in shards_of(rows, store.text_rows(), layout.rows_per_shard)]
     )
-    n_tokens, truncated = count_tokens(store, first, texts) if count else (np.zeros(0), np.zeros(0))
+    n_tokens, truncated = np.zeros(0, np.int32), np.zeros(0, bool)
+    if count:
+        n_tokens, truncated = count_tokens(store, first, texts)
     sample = _sample_tokens(store, request, first)
     return ExtractionPlan(
         model=request.model,
@@ -126,6 +138,7 @@ def make_plan(
         n_texts=len(texts),
         n_tokens=int(n_tokens.sum()),
         n_truncated=int(truncated.sum()),
+        flops=forward_flops(first.source, _depth(first), n_tokens) if count else 0.0,
         checkpoints=tuple(_plan_of(store, request, one, rows, sample) for one in outlines),
         free_bytes=store.storage.free_bytes(),
     )
@@ -173,16 +186,23 @@ def _plan_of(
     layout = group.layout if group else _layout(store, one)
     shards = shards_of(rows, store.text_rows(), layout.rows_per_shard)
     if group:
-        work = pooling_work(group, rows, request.poolings)
-        n_arrays, n_to_do = sum(len(part.poolings) for part in work), len(work)
+        work = shard_work(group, rows, request)
     else:
-        n_arrays, n_to_do = len(shards) * len(set(request.poolings)), len(shards)
-    n_bytes = n_arrays * layout.shard_bytes
-    if request.token_sample and not (group and request.token_sample.name in group.token_samples()):
+        work = [ShardWork(shard, tuple(set(request.poolings))) for shard in shards]
+    n_bytes = sum(len(part.poolings) for part in work) * layout.shard_bytes
+    n_texts = sum(len(part.shard.rows) for part in work)
+    sample = request.token_sample
+    if sample and not (group and sample.name in group.token_samples()):
         n_bytes += _sample_bytes(one, sample_tokens)
+        n_texts += len(sample.rows)
     if request.lens_head and one.may_have_head and not (group and group.has_head()):
         n_bytes += one.vocabulary_size * one.hidden_size * 4
-    return CheckpointPlan(one.checkpoint, n_to_do, len(shards) - n_to_do, n_bytes)
+    return CheckpointPlan(one.checkpoint, len(work), len(shards) - len(work), n_texts, n_bytes)
+
+
+def _depth(one: Outline) -> float:
+    """How much of the blocks the highest layer needs: 0 .. 1."""
+    return max(one.layers) / one.n_blocks
 
 
 def _layout(store: Store, one: Outline) -> ShardLayout:
@@ -193,8 +213,8 @@ def _layout(store: Store, one: Outline) -> ShardLayout:
         other = store.checkpoint(model, begun[0])
         require_same_tokens(other, one)
         sizes = other.layout.rows_per_shard, other.layout.rows_per_chunk
-        return ShardLayout(n_layers, *sizes, one.hidden_size, one.dtype)
-    return choose_layout(n_layers, one.hidden_size, one.dtype, len(store.text_rows()))
+        return ShardLayout(n_layers, *sizes, one.hidden_size, _widest(one))
+    return choose_layout(n_layers, one.hidden_size, _widest(one), len(store.text_rows()))
 
 
 def _sample_tokens(store: Store, request: ExtractionRequest, one: Outline) -> int:
@@ -204,8 +224,13 @@ def _sample_tokens(store: Store, request: ExtractionRequest, one: Outline) -> in
 
 
 def _sample_bytes(one: Outline, n_tokens: int) -> int:
-    layout = choose_layout(len(one.layers), one.hidden_size, one.dtype, n_tokens)
+    layout = choose_layout(len(one.layers), one.hidden_size, _widest(one), n_tokens)
     return -(-n_tokens // layout.rows_per_shard) * layout.shard_bytes
+
+
+def _widest(one: Outline) -> str:
+    """The dtype to reckon with: `auto` may turn out to be float32."""
+    return "float32" if one.dtype == "auto" else one.dtype
 
 
 def _count(names: Sequence[str]) -> str:

@@ -1,66 +1,62 @@
-"""Pooled states of a checkpoint: its shards, one after the other, into the store."""
+"""Pooled states of one shard of a checkpoint, from its texts to its commit."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-from actstore.errors import ActstoreError
 from actstore.extract.forward import ForwardSettings, pooled_states
 from actstore.extract.lazy import LazyModel
 from actstore.extract.load import LoadedModel, device_name, library_versions
 from actstore.extract.pooling import named_poolings
 from actstore.extract.tokens import ShardTokens
-from actstore.extract.work import ShardWork
-from actstore.progress import progress
+from actstore.extract.work import Advance, Extracted, ShardWork, Tally
 from actstore.store import CheckpointGroup, Shard, ShardStats
-
-Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Tally:
-    """What went through the model."""
+class PooledJob:
+    """Everything that a shard of the pooled arrays lacks."""
 
-    n_texts: int = 0
-    n_tokens: int = 0
-    n_truncated: int = 0
+    group: CheckpointGroup
+    work: ShardWork
+    model: LazyModel
+    tokens: ShardTokens
+    settings: ForwardSettings
 
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(
-            self.n_texts + other.n_texts,
-            self.n_tokens + other.n_tokens,
-            self.n_truncated + other.n_truncated,
-        )
+    @property
+    def unit(self) -> str:
+        return f"pooled/{self.shard.index}"
 
+    @property
+    def shard(self) -> Shard:
+        return self.work.shard
 
-def extract_pooled(
-    group: CheckpointGroup,
-    work: Sequence[ShardWork],
-    model: LazyModel,
-    tokens: ShardTokens,
-    settings: ForwardSettings,
-) -> Tally:
-    """Extract and commit shards in order. Those before an error stay done."""
-    tally, total = Tally(), sum(len(part.shard.rows) for part in work)
-    with progress(f"Extracting {group.checkpoint}", total, "texts") as advance:
-        for part in work:
-            with naming(part.shard, group):
-                tally += _extract_shard(group, part, model, tokens, settings, advance)
-    return tally
+    def done(self) -> bool:
+        return all(self.shard.index in self.group.committed(name) for name in self.work.poolings)
 
+    def prepare(self) -> None:
+        self.tokens.ahead(self.model.outline, self.shard)
 
-@contextmanager
-def naming(shard: Shard, group: CheckpointGroup) -> Iterator[None]:
-    """Add to an error what was being extracted."""
-    try:
-        yield
-    except ActstoreError as error:
-        where = f"{shard.start}:{shard.stop} of {group.model} at {group.checkpoint}"
-        error.add_note(f"while extracting the shard {where}")
-        raise
+    def run(self, advance: Advance) -> Extracted:
+        start, largest = time.monotonic(), 0.0
+        of_shard = self.tokens.of(self.model.outline, self.shard)
+        poolings = named_poolings(self.work.poolings)
+        builders = {name: self.group.new_builder() for name in self.work.poolings}
+        model, rows = self.model.get(), self.shard.rows
+        for batch in pooled_states(model, of_shard.token_ids, rows, poolings, self.settings):
+            for name, states in batch.states.items():
+                builders[name].put(self.shard.positions[batch.texts], states)
+            largest = max(largest, batch.max_abs)
+            advance(len(batch.texts))
+        n_tokens, truncated = of_shard.n_tokens, of_shard.truncated
+        tally = Tally(len(rows), int(n_tokens.sum()), int(truncated.sum()))
+        stats = shard_stats(model, start, tally, largest)
+
+        def commit() -> None:
+            self.group.commit(self.shard, builders, n_tokens, truncated, stats)
+
+        return Extracted(tally, commit)
 
 
 def shard_stats(model: LoadedModel, start: float, tally: Tally, max_abs: float) -> ShardStats:
@@ -73,26 +69,3 @@ def shard_stats(model: LoadedModel, start: float, tally: Tally, max_abs: float) 
         device=device_name(model.device),
         versions=library_versions(),
     )
-
-
-def _extract_shard(
-    group: CheckpointGroup,
-    part: ShardWork,
-    model: LazyModel,
-    tokens: ShardTokens,
-    settings: ForwardSettings,
-    advance: Advance,
-) -> Tally:
-    start, shard, largest = time.monotonic(), part.shard, 0.0
-    of_shard = tokens.of(model.outline, shard)
-    poolings = named_poolings(part.poolings)
-    builders = {name: group.new_builder() for name in part.poolings}
-    for batch in pooled_states(model.get(), of_shard.token_ids, shard.rows, poolings, settings):
-        for name, states in batch.states.items():
-            builders[name].put(shard.positions[batch.texts], states)
-        largest = max(largest, batch.max_abs)
-        advance(len(batch.texts))
-    tally = Tally(len(shard.rows), int(of_shard.n_tokens.sum()), int(of_shard.truncated.sum()))
-    stats = shard_stats(model.get(), start, tally, largest)
-    group.commit(shard, builders, of_shard.n_tokens, of_shard.truncated, stats)
-    return tally

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import islice
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,38 +19,51 @@ _TEXTS_AT_ONCE = 4096
 
 
 class ShardTokens:
-    """Tokens of shards, made once for all checkpoints that share a tokenizer.
+    """Tokens of shards, made in a thread ahead of their use, once for all checkpoints that share a
+    tokenizer.
 
     Takes four bytes a token, and a few for each text.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: dict[tuple[str, int, int], Tokenised] = {}
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="tokenise")
+        self._made: dict[tuple[str, int, int], Future[Tokenised]] = {}
+        self._samples: dict[tuple[str, str], list[TokenisedText]] = {}
 
-    def prepare(self, outline: Outline, shards: Iterable[Shard]) -> None:
-        """Tokenise those of the shards that are not yet.
+    def ahead(self, outline: Outline, shard: Shard) -> None:
+        """Have a shard tokenised, unless it is already or soon will be."""
+        key = (outline.tokenizer_digest, shard.start, shard.stop)
+        if key not in self._made:
+            self._made[key] = self._pool.submit(self._tokenise, outline, shard)
+
+    def of(self, outline: Outline, shard: Shard) -> Tokenised:
+        """The tokens of a shard's rows, in their order.
 
         Raises InvalidTextError for a text without tokens, InvalidInputError for a tokenizer that
         is another model's.
         """
-        new = [shard for shard in shards if _key(outline, shard) not in self._known]
-        if not new:
-            return
-        rows = np.concatenate([shard.rows for shard in new])
-        texts = iter(self._store.read_texts(rows))
-        with progress("Tokenising", len(rows), "texts") as advance:
-            for shard in new:
-                of_shard = list(islice(texts, len(shard.rows)))
-                tokens = tokenise(outline.tokenizer, of_shard, shard.rows, outline.max_tokens)
-                _require_vocabulary(outline, tokens)
-                self._known[_key(outline, shard)] = tokens
-                advance(len(of_shard))
+        self.ahead(outline, shard)
+        return self._made[outline.tokenizer_digest, shard.start, shard.stop].result()
 
-    def of(self, outline: Outline, shard: Shard) -> Tokenised:
-        """The tokens of a shard's rows, in their order."""
-        self.prepare(outline, [shard])
-        return self._known[_key(outline, shard)]
+    def of_sample(self, outline: Outline, sample: TokenSampleRequest) -> list[TokenisedText]:
+        """The tokens of a token-level sample: see `sample_texts`."""
+        key = (outline.tokenizer_digest, sample.name)
+        if key not in self._samples:
+            self._samples[key] = sample_texts(self._store, outline, sample)
+        return self._samples[key]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _tokenise(self, outline: Outline, shard: Shard) -> Tokenised:
+        texts = self._store.read_texts(shard.rows)
+        tokens = tokenise(outline.tokenizer, texts, shard.rows, outline.max_tokens)
+        _require_vocabulary(outline, tokens)
+        return tokens
 
 
 def count_tokens(
@@ -128,7 +140,3 @@ def _require_vocabulary(outline: Outline, tokens: Tokenised) -> None:
             f"{outline.vocabulary_size} embeddings. Save the tokenizer that the model was trained "
             "with beside it."
         )
-
-
-def _key(outline: Outline, shard: Shard) -> tuple[str, int, int]:
-    return outline.tokenizer_digest, shard.start, shard.stop

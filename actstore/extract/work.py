@@ -1,37 +1,96 @@
-"""What of a checkpoint is still to be done."""
+"""What of a checkpoint is still to be done, in pieces that workers claim one by one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from actstore.errors import UnknownNameError
+from actstore.errors import ActstoreError, UnknownNameError
 from actstore.extract.outline import Outline
+from actstore.extract.request import ExtractionRequest
 from actstore.store import CheckpointGroup, Shard, Store
 from actstore.store.plan import require_same
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What went through the model."""
+
+    n_texts: int = 0
+    n_tokens: int = 0
+    n_truncated: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.n_texts + other.n_texts,
+            self.n_tokens + other.n_tokens,
+            self.n_truncated + other.n_truncated,
+        )
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """A shard that is in memory."""
+
+    tally: Tally
+    commit: Callable[[], None]
+    """Writes it and makes it count."""
+
+
+class ShardJob(Protocol):
+    """One shard to be extracted."""
+
+    unit: str
+    """What a worker claims: unique in the checkpoint."""
+    shard: Shard
+
+    def done(self) -> bool:
+        """Whether it is committed, as the ledger says now."""
+
+    def prepare(self) -> None:
+        """Begin what can be done before its turn comes, in the background."""
+
+    def run(self, advance: Advance) -> Extracted:
+        """Extract it; `advance` is told how many texts went through."""
 
 
 @dataclass(frozen=True)
 class ShardWork:
-    """A shard and the stored poolings that it still lacks."""
+    """A shard and what it still lacks."""
 
     shard: Shard
     poolings: tuple[str, ...]
+    token_metrics: tuple[str, ...] = ()
 
 
-def pooling_work(
-    group: CheckpointGroup, rows: NDArray[np.int64], poolings: Sequence[str]
+def shard_work(
+    group: CheckpointGroup, rows: NDArray[np.int64], request: ExtractionRequest
 ) -> list[ShardWork]:
-    """The shards that hold any of `rows` and lack any of the poolings, in order of rows."""
-    stored = tuple(dict.fromkeys(group.stored_pooling(name) for name in poolings))
+    """The shards that hold any of `rows` and lack anything asked for, in order of rows."""
+    stored = tuple(dict.fromkeys(group.stored_pooling(name) for name in request.poolings))
     done = {name: group.committed(name) for name in stored}
     return [
         ShardWork(shard, tuple(name for name in stored if shard.index not in done[name]))
         for shard in group.todo(rows, stored)
     ]
+
+
+@contextmanager
+def naming(shard: Shard, group: CheckpointGroup) -> Iterator[None]:
+    """Add to an error what was being extracted."""
+    try:
+        yield
+    except ActstoreError as error:
+        where = f"{shard.start}:{shard.stop} of {group.model} at {group.checkpoint}"
+        error.add_note(f"while extracting the shard {where}")
+        raise
 
 
 def stored_group(store: Store, one: Outline) -> CheckpointGroup | None:
@@ -45,11 +104,16 @@ def stored_group(store: Store, one: Outline) -> CheckpointGroup | None:
         group = store.checkpoint(model, checkpoint)
     except UnknownNameError:
         return None
-    asked = one.spec(group.spec.weights_digest, group.spec.has_final_norm, {})
+    asked = joined(one, group).spec(group.spec.weights_digest, group.spec.has_final_norm, {})
     what = f"{model} at {checkpoint} in {store.url}"
     remedy = "Use the stored values, or another store."
     require_same(what, group.spec.compared(), asked.compared(), remedy)
     return group
+
+
+def joined(one: Outline, group: CheckpointGroup) -> Outline:
+    """The outline with `auto` replaced by what the checkpoint was begun with."""
+    return replace(one, dtype=group.spec.dtype) if one.dtype == "auto" else one
 
 
 def require_same_tokens(other: CheckpointGroup, one: Outline) -> None:

@@ -48,7 +48,7 @@ def test_a_shard_with_states_beyond_its_dtype_is_not_committed(
         ({"layers": "9"}, UnknownNameError, r"no layer 9: .*0 .*3"),
         ({"layers": "first"}, InvalidInputError, r"'first'"),
         ({"rows": [3, 99999]}, UnknownTextError, r"1 of the 2 rows .*\[99999\]"),
-        ({"dtype": "bfloat16"}, InvalidInputError, r"--dtype float16 or float32"),
+        ({"dtype": "bfloat16"}, InvalidInputError, r"--dtype float16, float32 or auto"),
         ({"compute_dtype": "int8"}, InvalidInputError, r"'int8'"),
         ({"devices": "cuda:99"}, InvalidInputError, r"device 'cuda:99'.*--devices cpu"),
         ({"max_tokens": 65}, InvalidInputError, r"at most 64"),
