@@ -29,4 +29,4 @@ def forward_flops(source: Source, depth: float, n_tokens: NDArray[np.integer[Any
     text_config = config.get_text_config()
     squares = float((n_tokens.astype(np.float64) ** 2).sum())
     attention = 4.0 * text_config.num_hidden_layers * text_config.hidden_size * squares
-    return depth * (2.0 * weights * float(n_tokens.sum()) + attention)
+    return float(depth * (2.0 * weights * n_tokens.sum() + attention))

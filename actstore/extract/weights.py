@@ -26,7 +26,7 @@ class WeightsAhead:
             self._made[source] = self._pool.submit(self._digest, source)
 
     def digest(self, source: Source) -> str:
-        """What identifies a checkpoint's weights. Raises InvalidInputError if they are not there."""
+        """What identifies a checkpoint's weights. Raises InvalidInputError without them."""
         self.ahead(source)
         return self._made[source].result()
 

@@ -47,9 +47,12 @@ class Extracted:
 class ShardJob(Protocol):
     """One shard to be extracted."""
 
-    unit: str
-    """What a worker claims: unique in the checkpoint."""
-    shard: Shard
+    @property
+    def unit(self) -> str:
+        """What a worker claims: unique in the checkpoint."""
+
+    @property
+    def shard(self) -> Shard: ...
 
     def done(self) -> bool:
         """Whether it is committed, as the ledger says now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -26,15 +27,19 @@ def test_a_second_commit_waits_for_the_first_and_order_is_kept() -> None:
     assert done == [1, 2]
 
 
-def test_an_error_of_a_commit_ends_the_run() -> None:
-    def fail() -> None:
-        raise OSError(28, "No space left on device")
+def fail() -> None:
+    raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space left"), Committer() as committer:
-        committer.submit(fail)
-    with pytest.raises(OSError, match="No space left"), Committer() as committer:
-        committer.submit(fail)
-        committer.submit(lambda: None)
+
+@pytest.mark.parametrize("commits", [[fail], [fail, lambda: None]])
+def test_an_error_of_a_commit_ends_the_run(commits: list[Callable[[], None]]) -> None:
+    def run() -> None:
+        with Committer() as committer:
+            for commit in commits:
+                committer.submit(commit)
+
+    with pytest.raises(OSError, match="No space left"):
+        run()
 
 
 def test_a_commit_under_way_is_finished_when_the_run_is_stopped() -> None:
@@ -45,8 +50,12 @@ def test_a_commit_under_way_is_finished_when_the_run_is_stopped() -> None:
         may_end.wait(5)
         done.append("committed")
 
-    with pytest.raises(KeyboardInterrupt), Committer() as committer:
-        committer.submit(commit)
-        threading.Timer(0.05, may_end.set).start()
-        raise KeyboardInterrupt
+    def run() -> None:
+        with Committer() as committer:
+            committer.submit(commit)
+            threading.Timer(0.05, may_end.set).start()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
     assert done == ["committed"]
