@@ -9,8 +9,28 @@ import typer
 
 from actstore import __version__
 from actstore.errors import NotAStoreError
+from actstore.options import (
+    SUITE_HELP,
+    CheckpointsOption,
+    DtypeOption,
+    JsonOption,
+    LayersOption,
+    MaxTokensOption,
+    ModelNameOption,
+    ModelOption,
+    PoolingOption,
+    RemoteCodeOption,
+    RevisionsOption,
+    SeedOption,
+    StoreArgument,
+    TokenMetricsOption,
+    TokensOption,
+)
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from actstore.store import Store
 
 app = typer.Typer(
@@ -25,22 +45,10 @@ app = typer.Typer(
     ),
     epilog=(
         "Exit codes: 0 done · 1 failed · 2 wrong input · 3 data missing from the store · "
-        "4 damage found · 75 stopped by a signal, run it again · 130 interrupted. Set ACTSTORE_DEBUG=1 for tracebacks."
+        "4 damage found · 75 stopped by a signal, run it again · 130 interrupted. "
+        "Set ACTSTORE_DEBUG=1 for tracebacks."
     ),
 )
-
-StoreArgument = Annotated[
-    str, typer.Argument(metavar="STORE", help="Path of the store, such as pythia.zarr.")
-]
-ModelOption = Annotated[
-    str | None,
-    typer.Option(help="Hub name or folder. May be left out where the store holds one model."),
-]
-CheckpointsOption = Annotated[
-    str, typer.Option(help="Comma-separated; all that the store holds if left out.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-SUITE_HELP = "A suite (see `actstore suites`), an mteb benchmark, or comma-separated mteb tasks."
 
 
 @app.command()
@@ -76,30 +84,36 @@ def collect(
 @app.command()
 def plan(
     store: StoreArgument,
-    model: Annotated[str, typer.Option(help="Hub name or folder.")],
-    checkpoints: Annotated[str, typer.Option(help="Comma-separated revisions.")] = "main",
-    layers: Annotated[str, typer.Option(help="all | 0,3,6 | 15-23 | -4:")] = "all",
-    pooling: Annotated[str, typer.Option(help="Comma-separated.")] = "mean,mean_normed",
+    model: ModelNameOption,
+    checkpoints: RevisionsOption = "main",
+    layers: LayersOption = "all",
+    pooling: PoolingOption = "mean,mean_normed",
     suite: Annotated[str | None, typer.Option(help=SUITE_HELP)] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Cut longer texts.")] = None,
-    dtype: Annotated[str, typer.Option(help="Of the stored states.")] = "float16",
-    trust_remote_code: Annotated[bool, typer.Option(help="Run the model's own code.")] = False,
+    max_tokens: MaxTokensOption = None,
+    tokens: TokensOption = None,
+    seed: SeedOption = 0,
+    token_metrics: TokenMetricsOption = False,
+    dtype: DtypeOption = "float16",
+    trust_remote_code: RemoteCodeOption = False,
     json: JsonOption = False,
 ) -> None:
     """Say what an extraction would write and cost, without loading weights."""
-    from actstore.extract import ExtractionRequest, plan_extraction
+    from actstore.extract import ExtractionRequest, choose_token_sample, plan_extraction
     from actstore.present import as_json, lines
     from actstore.store import open_store
 
     opened = open_store(store)
+    rows = None if suite is None else opened.rows_of_suite(suite)
     request = ExtractionRequest(
         model=model,
         checkpoints=_names(checkpoints),
         layers=layers,
         poolings=_names(pooling),
-        rows=None if suite is None else opened.rows_of_suite(suite),
+        rows=rows,
         max_tokens=max_tokens,
         dtype=dtype,
+        token_sample=choose_token_sample(opened, tokens, rows, suite=suite, seed=seed),
+        token_metrics=token_metrics,
         trust_remote_code=trust_remote_code,
     )
     planned = plan_extraction(opened, request)
@@ -112,59 +126,70 @@ def plan(
 @app.command()
 def extract(
     store: StoreArgument,
-    model: Annotated[str, typer.Option(help="Hub name or folder.")],
-    checkpoints: Annotated[str, typer.Option(help="Comma-separated revisions.")] = "main",
-    layers: Annotated[str, typer.Option(help="all | 0,3,6 | 15-23 | -4:")] = "all",
-    pooling: Annotated[
-        str,
-        typer.Option(help="Comma-separated: mean, last, first, weighted_mean, max; each _normed."),
-    ] = "mean,mean_normed",
+    model: ModelNameOption,
+    checkpoints: RevisionsOption = "main",
+    layers: LayersOption = "all",
+    pooling: PoolingOption = "mean,mean_normed",
     suite: Annotated[str | None, typer.Option(help=SUITE_HELP)] = None,
     texts: Annotated[Path | None, typer.Option(help="A file of texts; see collect.")] = None,
     column: Annotated[str, typer.Option(help="Field of --texts that holds the text.")] = "text",
-    max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Cut longer texts; the model's positions if left out.")
-    ] = None,
-    token_sample: Annotated[
-        int, typer.Option(min=0, help="Also store every token of this many texts, evenly spread.")
-    ] = 0,
+    max_tokens: MaxTokensOption = None,
+    tokens: TokensOption = None,
+    tokens_name: Annotated[
+        str, typer.Option(help="What the store calls the texts of --tokens.")
+    ] = "sample",
+    seed: SeedOption = 0,
+    token_metrics: TokenMetricsOption = False,
     lens_head: Annotated[bool, typer.Option(help="Also store the logit-lens head.")] = True,
-    dtype: Annotated[str, typer.Option(help="Of the stored states: float16, float32.")] = "float16",
+    dtype: DtypeOption = "float16",
     compute_dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")] = "auto",
     devices: Annotated[
         str, typer.Option(help="auto, all, cuda:0,1, cpu, cpu:2 (two processes): a worker each.")
     ] = "auto",
+    device_map: Annotated[
+        str | None, typer.Option(help="auto, balanced: spread one model over all devices.")
+    ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="CPU threads; on a shared node, fewer than its cores."),
+        typer.Option(
+            min=1, help="CPU threads of a worker; on a shared node, fewer than its cores."
+        ),
     ] = None,
     batch_tokens: Annotated[
         int, typer.Option(min=1, help="Tokens of a batch, padding included.")
     ] = 16384,
     attn: Annotated[str | None, typer.Option(help="sdpa, eager, flash_attention_2.")] = None,
+    packed: Annotated[
+        bool | None,
+        typer.Option("--packed/--padded", help="Run texts one behind the other, without padding."),
+    ] = None,
+    compile_: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
+    tf32: Annotated[
+        bool, typer.Option("--tf32", help="Let float32 products round to TF32.")
+    ] = False,
     pickled_weights: Annotated[
         bool, typer.Option(help="Read pytorch_model.bin, which can run code.")
     ] = False,
-    trust_remote_code: Annotated[bool, typer.Option(help="Run the model's own code.")] = False,
+    trust_remote_code: RemoteCodeOption = False,
+    same_weights: Annotated[
+        bool, typer.Option("--same-weights", help="Go on though checkpoints hold equal weights.")
+    ] = False,
+    prune_cache: Annotated[
+        bool, typer.Option("--prune-cache", help="Delete finished checkpoints from the hub cache.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it would write and cost.")
+    ] = False,
 ) -> None:
-    """Run every checkpoint once and store every layer's pooled states. Resumes where it stopped."""
-    from actstore.extract import ExtractionRequest, TokenSampleRequest
-    from actstore.extract import extract as run
-    from actstore.present import show_extraction
-    from actstore.store import open_store
+    """Run every checkpoint once and store every layer's pooled states. Resumes where it stopped.
 
-    rows = None
-    if texts is not None:
-        found = _texts_of(texts, column)
-        opened = _open_or_create(store, None)
-        rows = opened.add_texts(found)
-    elif suite is not None:
-        opened = _open_or_create(store, suite)
-        _collect_if_needed(opened, suite)
-        rows = opened.rows_of_suite(suite)
-    else:
-        opened = open_store(store)
-    sampled = opened.text_rows() if rows is None else rows
+    The same command on more nodes, or under torchrun or srun, joins the same work.
+    """
+    from actstore.extract import ExtractionRequest, choose_token_sample, plan_extraction
+    from actstore.extract import extract as run
+    from actstore.present import lines, show_extraction
+
+    opened, rows = _texts_to_extract(store, suite, texts, column)
     request = ExtractionRequest(
         model=model,
         checkpoints=_names(checkpoints),
@@ -175,15 +200,27 @@ def extract(
         dtype=dtype,
         compute_dtype=compute_dtype,
         devices=devices,
+        device_map=device_map,
         threads=threads,
         batch_tokens=batch_tokens,
         attn=attn,
-        token_sample=TokenSampleRequest.spread("sample", sampled, token_sample),
+        packed=packed,
+        compile=compile_,
+        tf32=tf32,
+        token_sample=choose_token_sample(
+            opened, tokens, rows, suite=suite, seed=seed, name=tokens_name
+        ),
+        token_metrics=token_metrics,
         lens_head=lens_head,
         pickled_weights=pickled_weights,
         trust_remote_code=trust_remote_code,
+        same_weights=same_weights,
+        prune_cache=prune_cache,
     )
-    show_extraction(run(opened, request))
+    if dry_run:
+        lines(plan_extraction(opened, request).summary())
+    else:
+        show_extraction(run(opened, request))
 
 
 @app.command(name="eval")
@@ -192,7 +229,7 @@ def evaluate(
     suite: Annotated[str, typer.Option(help=SUITE_HELP)],
     model: ModelOption = None,
     checkpoints: CheckpointsOption = "",
-    layers: Annotated[str, typer.Option(help="all | 0,3,6 | 15-23 | -4:")] = "all",
+    layers: LayersOption = "all",
     pooling: Annotated[str, typer.Option(help="Comma-separated.")] = "mean_normed",
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     overwrite: Annotated[bool, typer.Option(help="Score again what was scored.")] = False,
@@ -227,7 +264,7 @@ def metrics(
     ] = "",
     model: ModelOption = None,
     checkpoints: CheckpointsOption = "",
-    layers: Annotated[str, typer.Option(help="all | 0,3,6 | 15-23 | -4:")] = "all",
+    layers: LayersOption = "all",
     pooling: Annotated[str, typer.Option(help="Comma-separated.")] = "mean",
     task: Annotated[str | None, typer.Option(help="Only over this task's texts.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
@@ -378,6 +415,23 @@ def _open_or_create(store: str, suite: str | None) -> Store:
 
             resolve_suite(suite)
         return create_store(store)
+
+
+def _texts_to_extract(
+    store: str, suite: str | None, texts: Path | None, column: str
+) -> tuple[Store, NDArray[np.int64] | None]:
+    """The store with the texts in it, and their rows; None for all that it holds."""
+    from actstore.store import open_store
+
+    if texts is not None:
+        found = _texts_of(texts, column)
+        opened = _open_or_create(store, None)
+        return opened, opened.add_texts(found)
+    if suite is not None:
+        opened = _open_or_create(store, suite)
+        _collect_if_needed(opened, suite)
+        return opened, opened.rows_of_suite(suite)
+    return open_store(store), None
 
 
 def _collect_if_needed(store: Store, suite: str) -> None:
