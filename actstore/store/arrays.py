@@ -60,6 +60,10 @@ class ShardedArray:
     def prefix(self) -> str:
         return join(self.ledger.prefix, self.name)
 
+    def key(self, shard: int) -> str:
+        """Where a shard lies in the store."""
+        return shard_key(self.prefix, shard)
+
     def begin(self, n_rows: int, dims: tuple[str, ...], attributes: Mapping[str, Json]) -> None:
         """Create the array, or lengthen it to n_rows."""
         document = sharded_array(self.layout, n_rows, dims, attributes)
@@ -85,6 +89,7 @@ class ShardedArray:
         return self.ledger.commit(
             array=self.name,
             shard=shard.index,
+            key=self.key(shard.index),
             image=builder.seal(shard.positions),
             plan=plan,
             rows=(shard.start, shard.stop),
@@ -102,7 +107,13 @@ class ShardedArray:
         bounds = [*first.tolist(), len(rows)]
         for place, index in enumerate(shards.tolist()):
             part = slice(bounds[place], bounds[place + 1])
-            key = shard_key(self.prefix, index)
+            key = self.key(index)
             with self.ledger.storage.open(key) as reader:
                 shard = ShardReader(reader, self.layout, key)
                 shard.read(layer_index, rows[part] - index * size, out[part])
+
+    def check(self, shard: int) -> None:
+        """Read every chunk of a shard; CorruptShardError at the first that is damaged."""
+        key = self.key(shard)
+        with self.ledger.storage.open(key) as reader:
+            ShardReader(reader, self.layout, key).check()

@@ -17,6 +17,7 @@ from actstore.store.ledger import Ledger, ShardStats
 from actstore.store.plan import CheckpointSpec
 from actstore.store.shards import ShardBuilder, ShardLayout
 from actstore.store.storage import Storage, join
+from actstore.store.text_values import TextValues
 from actstore.store.texts import TextTable
 from actstore.store.tokens import TokenisedText, TokenSample, begin_token_sample
 from actstore.store.zarr_metadata import (
@@ -28,6 +29,7 @@ from actstore.store.zarr_metadata import (
     write_group,
 )
 
+_NO_VALUES: Mapping[str, NDArray[np.float32]] = {}
 _NORMED = "_normed"
 _POOL = "_pool"
 
@@ -49,6 +51,7 @@ class CheckpointGroup:
         )
         self.ledger = Ledger(storage, prefix)
         self._arrays: dict[str, ShardedArray] = {}
+        self._values: dict[str, TextValues] = {}
 
     @property
     def model(self) -> str:
@@ -71,12 +74,36 @@ class CheckpointGroup:
         """The pooling whose array holds `pooling`: where there is no final norm, the raw one."""
         return pooling if self.spec.has_final_norm else pooling.removesuffix(_NORMED)
 
+    def text_values(self) -> list[str]:
+        """The text values (`prompt_entropy`, …) that arrays were begun for."""
+        return [name for name in self.storage.names(self.prefix) if name in schema.TEXT_VALUES]
+
     def begin_poolings(self, poolings: Iterable[str]) -> None:
-        """Create the arrays of some poolings, or lengthen them to the texts there are."""
-        for pooling in sorted({self.stored_pooling(name) for name in poolings}):
+        """Create the arrays of some poolings; lengthen all there are to the texts there are."""
+        self._begin({self.stored_pooling(name) for name in poolings}, set())
+
+    def begin_text_values(self, names: Iterable[str]) -> None:
+        """Create the arrays of some text values; lengthen all there are to the texts there are.
+
+        Raises UnknownNameError for one that the store's format does not have.
+        """
+        for name in names:
+            self._text_values(name)
+        self._begin(set(), set(names))
+
+    def _begin(self, poolings: set[str], values: set[str]) -> None:
+        """Arrays over texts must be equally long, or xarray would not open them as one dataset."""
+        n_rows = self.texts.end()
+        for pooling in sorted(poolings | set(self.poolings())):
             attributes = {"pooling": pooling, "unit": schema.POOLED.unit}
-            self._array(pooling).begin(self.texts.end(), schema.POOLED.dims, attributes)
+            self._array(pooling).begin(n_rows, schema.POOLED.dims, attributes)
+        for name in sorted(values | set(self.text_values())):
+            self._text_values(name).begin(n_rows)
         self._write_document()
+
+    def committed_values(self, name: str) -> set[int]:
+        """The shards of a text value that are done, as the ledger says now."""
+        return self._text_values(name).committed()
 
     def committed(self, pooling: str) -> set[int]:
         """The shards of a pooling that are done, as the ledger says now."""
@@ -98,19 +125,24 @@ class CheckpointGroup:
         n_tokens: NDArray[np.int32],
         truncated: NDArray[np.bool_],
         stats: ShardStats,
+        values: Mapping[str, NDArray[np.float32]] = _NO_VALUES,
     ) -> None:
-        """Write a shard of some poolings and make it count.
+        """Write a shard of some poolings and text values, and make it count.
 
-        n_tokens, truncated: (rows in the shard,), for `shard.rows` in order.
+        n_tokens, truncated: (rows in the shard,), for `shard.rows` in order; values, by name:
+        (layer, rows in the shard) likewise, NaN where undefined.
         """
         self._write_lengths(shard, n_tokens, truncated)
         plan, content = self.spec.digest(), self._hashes(shard.rows)
-        self.ledger.record(
-            [
-                self._array(pooling).commit(shard, builder, plan, content, stats)
-                for pooling, builder in builders.items()
-            ]
-        )
+        pooled = [
+            self._array(pooling).commit(shard, builder, plan, content, stats)
+            for pooling, builder in builders.items()
+        ]
+        of_texts = [
+            self._text_values(name).commit(shard, numbers, plan, content, stats)
+            for name, numbers in values.items()
+        ]
+        self.ledger.record([*pooled, *of_texts])
 
     def read(
         self, pooling: str, layer: int, rows: NDArray[np.integer[Any]], dtype: str = "float32"
@@ -134,13 +166,33 @@ class CheckpointGroup:
         again = f"actstore extract {self.storage.url} {self._options} --pooling {pooling}"
         stored = self.stored_pooling(pooling)
         look_up("stored pooling", stored, self.poolings(), f"Add it: {again}")
-        if missing := self._array(pooling).missing(rows):
-            size = self.layout.rows_per_shard
-            raise MissingShardsError(
-                f"{self.storage.url} has no rows {missing[0] * size}:{(missing[0] + 1) * size} of "
-                f"{self.model} at {self.checkpoint}, pooling {pooling} ({len(missing)} shards "
-                f"of those asked for are missing). Run: {again}"
-            )
+        self._require_none(self._array(pooling).missing(rows), f"pooling {pooling}", again)
+
+    def read_values(
+        self, name: str, layer: int, rows: NDArray[np.integer[Any]]
+    ) -> NDArray[np.float32]:
+        """A text value of some rows at one layer: (n,); NaN where it is undefined for a text.
+
+        Rows may come in any order and repeat. Raises as `read` does.
+        """
+        values: NDArray[np.float32] = self.read_value_layers(name, [layer], rows)[0]
+        return values
+
+    def read_value_layers(
+        self, name: str, layers: Sequence[int], rows: NDArray[np.integer[Any]]
+    ) -> NDArray[np.float32]:
+        """A text value of some rows at some layers, (layer, n), as `read_values` does."""
+        wanted = np.asarray(rows, np.int64)
+        indices = [self._layer_index(layer) for layer in layers]
+        self.require_values(name, wanted)
+        return self._text_values(name).read(indices, wanted)
+
+    def require_values(self, name: str, rows: NDArray[np.int64]) -> None:
+        """Raise UnknownNameError or MissingShardsError unless these rows have the text value."""
+        poolings = f" --pooling {','.join(self.poolings())}" if self.poolings() else ""
+        again = f"actstore extract {self.storage.url} {self._options}{poolings} --token-metrics"
+        look_up("stored text value", name, self.text_values(), f"Add it: {again}")
+        self._require_none(self._text_values(name).missing(rows), name, again)
 
     def begin_token_sample(self, name: str, texts: Sequence[TokenisedText]) -> TokenSample:
         """Create a token-level sample, or join the one of the same texts."""
@@ -154,7 +206,7 @@ class CheckpointGroup:
 
     def token_sample(self, name: str) -> TokenSample:
         """A token-level sample. Raises UnknownNameError."""
-        add = f"actstore extract {self.storage.url} {self._options} --token-sample 200"
+        add = f"actstore extract {self.storage.url} {self._options} --tokens 200"
         look_up("token sample", name, self.token_samples(), f"Add one: {add}")
         return TokenSample(self.ledger, self.spec, name)
 
@@ -182,17 +234,19 @@ class CheckpointGroup:
         arrays = {name: read_array(self.storage, join(prefix, name)) for name in names}
         return LensHead.from_json(read_attributes(self.storage, prefix), arrays)
 
-    def sharded_array(self, name: str) -> ShardedArray:
-        """An array by its name in commit records: `mean_pool`, `tokens/sample/states`."""
+    def sharded_array(self, name: str) -> ShardedArray | TextValues:
+        """An array by its name in commit records: `mean_pool`, `tokens/sample/states`, …"""
+        if name.startswith("tokens/"):
+            return self.token_sample(name.split("/")[1]).array
         if name.endswith(_POOL):
             return self._array(name.removesuffix(_POOL))
-        return self.token_sample(name.split("/")[1]).array
+        return self._text_values(name)
 
     def content(self, name: str, rows: NDArray[np.int64]) -> bytes:
         """What identifies the texts in a range of rows: their hashes, or their token ids."""
-        if name.endswith(_POOL):
-            return self._hashes(np.intersect1d(rows, self.texts.rows(), assume_unique=True))
-        return self.token_sample(name.split("/")[1]).content(rows)
+        if name.startswith("tokens/"):
+            return self.token_sample(name.split("/")[1]).content(rows)
+        return self._hashes(np.intersect1d(rows, self.texts.rows(), assume_unique=True))
 
     def _hashes(self, rows: NDArray[np.int64]) -> bytes:
         return self.texts.hashes_of(rows).tobytes()
@@ -204,6 +258,22 @@ class CheckpointGroup:
     def _array(self, pooling: str) -> ShardedArray:
         name = self.stored_pooling(pooling) + _POOL
         return self._arrays.setdefault(name, ShardedArray(self.ledger, name, self.layout))
+
+    def _text_values(self, name: str) -> TextValues:
+        look_up("text value", name, list(schema.TEXT_VALUES), "See docs/store-format.md.")
+        layout = self.layout
+        new = TextValues(self.ledger, name, layout.n_layers, layout.rows_per_shard)
+        return self._values.setdefault(name, new)
+
+    def _require_none(self, missing: Sequence[int], what: str, again: str) -> None:
+        """Raise MissingShardsError for shards that are missing."""
+        if missing:
+            size = self.layout.rows_per_shard
+            raise MissingShardsError(
+                f"{self.storage.url} has no rows {missing[0] * size}:{(missing[0] + 1) * size} of "
+                f"{self.model} at {self.checkpoint}, {what} ({len(missing)} shards "
+                f"of those asked for are missing). Run: {again}"
+            )
 
     def _layer_index(self, layer: int) -> int:
         known = [str(one) for one in self.layers]

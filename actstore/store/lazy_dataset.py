@@ -1,11 +1,12 @@
 """All checkpoints of a model as one lazy xarray.Dataset (checkpoint, layer, text, hidden).
 
-Where zarr reads a shard that was never written as NaN, without a word, these arrays raise
-MissingShardsError.
+Text values (`prompt_entropy`, …) have the first three of these dimensions. Where zarr reads a shard
+that was never written as NaN, without a word, these arrays raise MissingShardsError.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +36,12 @@ def lazy_dataset(
     """
     layers = sorted({layer for group in groups for layer in group.layers})
     poolings = sorted({pooling for group in groups for pooling in group.poolings()})
+    values = sorted({name for group in groups for name in group.text_values()})
     names = [group.checkpoint for group in groups]
     steps = [training_step(name) for name in names]
     return xr.Dataset(
-        {f"{name}_pool": _variable(groups, name, layers, rows) for name in poolings},
+        {f"{name}_pool": _variable(groups, name, layers, rows) for name in poolings}
+        | {name: _text_values(groups, name, layers, rows) for name in values},
         coords={
             "checkpoint": np.array(names, dtype=str),
             "step": ("checkpoint", [np.nan if s is None else float(s) for s in steps]),
@@ -68,19 +71,43 @@ def _variable(
     )
 
 
-class _PooledStates(BackendArray):
-    """(checkpoint, layer, text, hidden) over the groups of a model, read on demand."""
+def _text_values(
+    groups: Sequence[CheckpointGroup], name: str, layers: list[int], rows: NDArray[np.int64]
+) -> xr.Variable:
+    declared = schema.TEXT_VALUES[name]
+    chunks = {"checkpoint": 1, "layer": len(layers), "text": groups[0].layout.rows_per_shard}
+    return xr.Variable(
+        ("checkpoint", *declared.dims),
+        indexing.LazilyIndexedArray(_TextValues(groups, name, layers, rows)),
+        {"unit": declared.unit, "note": declared.meaning},
+        {"preferred_chunks": chunks},
+    )
+
+
+class _OverCheckpoints(BackendArray, ABC):
+    """(checkpoint, layer, text, …) over the groups of a model, read on demand."""
 
     def __init__(
         self,
         groups: Sequence[CheckpointGroup],
-        pooling: str,
+        name: str,
         layers: list[int],
         rows: NDArray[np.int64],
     ) -> None:
-        self.groups, self.pooling, self.layers, self.rows = groups, pooling, layers, rows
-        self.shape = (len(groups), len(layers), len(rows), groups[0].spec.hidden_size)
-        self.dtype = np.result_type(*(np.dtype(group.spec.dtype) for group in groups))
+        self.groups, self.name, self.layers, self.rows = groups, name, layers, rows
+        self.dtype = np.dtype(np.float32)
+        self.shape: tuple[int, ...] = (len(groups), len(layers), len(rows))
+
+    @abstractmethod
+    def _fill(
+        self,
+        group: CheckpointGroup,
+        layers: Sequence[int],
+        rows: NDArray[np.int64],
+        units: Sequence[NDArray[np.int64]],
+        out: NDArray[Any],
+    ) -> None:
+        """Read one checkpoint into `out` (layer, text, …); units: indices of what comes last."""
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         support = indexing.IndexingSupport.OUTER
@@ -88,17 +115,56 @@ class _PooledStates(BackendArray):
 
     def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         indices = [np.arange(n)[k] for k, n in zip(key, self.shape, strict=True)]
-        checkpoints, layers, texts, hidden = (np.atleast_1d(index) for index in indices)
-        rows = self.rows[texts]
-        out = np.empty((len(checkpoints), len(layers), len(rows), len(hidden)), self.dtype)
-        for i, checkpoint in enumerate(checkpoints):
-            for j, layer in enumerate(layers):
-                out[i, j] = self._one_layer(int(checkpoint), int(layer), rows)[:, hidden]
+        checkpoints, places, texts, *units = (np.atleast_1d(index) for index in indices)
+        layers = [self.layers[place] for place in places]
+        sizes = [len(index) for index in (checkpoints, places, texts, *units)]
+        out = np.empty(sizes, self.dtype)
+        for of_checkpoint, index in zip(out, checkpoints, strict=True):
+            group = self.groups[index]
+            try:
+                self._fill(group, layers, self.rows[texts], units, of_checkpoint)
+            except UnknownNameError as error:  # another checkpoint of the model has it
+                raise MissingShardsError(f"At {group.checkpoint}: {error}") from error
         return out[tuple(0 if np.ndim(index) == 0 else slice(None) for index in indices)]
 
-    def _one_layer(self, checkpoint: int, layer: int, rows: NDArray[np.int64]) -> NDArray[Any]:
-        group = self.groups[checkpoint]
-        try:
-            return group.read(self.pooling, self.layers[layer], rows, dtype=self.dtype.name)
-        except UnknownNameError as error:  # another checkpoint of the model has it, this one not
-            raise MissingShardsError(f"At {group.checkpoint}: {error}") from error
+
+class _PooledStates(_OverCheckpoints):
+    """(checkpoint, layer, text, hidden)."""
+
+    def __init__(
+        self,
+        groups: Sequence[CheckpointGroup],
+        name: str,
+        layers: list[int],
+        rows: NDArray[np.int64],
+    ) -> None:
+        super().__init__(groups, name, layers, rows)
+        self.shape = (*self.shape, groups[0].spec.hidden_size)
+        self.dtype = np.result_type(*(np.dtype(group.spec.dtype) for group in groups))
+
+    def _fill(
+        self,
+        group: CheckpointGroup,
+        layers: Sequence[int],
+        rows: NDArray[np.int64],
+        units: Sequence[NDArray[np.int64]],
+        out: NDArray[Any],
+    ) -> None:
+        for of_layer, layer in zip(out, layers, strict=True):
+            states = group.read(self.name, layer, rows, dtype=self.dtype.name)
+            of_layer[...] = states[:, units[0]]
+
+
+class _TextValues(_OverCheckpoints):
+    """(checkpoint, layer, text) in float32."""
+
+    def _fill(
+        self,
+        group: CheckpointGroup,
+        layers: Sequence[int],
+        rows: NDArray[np.int64],
+        units: Sequence[NDArray[np.int64]],
+        out: NDArray[Any],
+    ) -> None:
+        del units
+        out[...] = group.read_value_layers(self.name, layers, rows)

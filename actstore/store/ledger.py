@@ -13,7 +13,6 @@ import xxhash
 
 from actstore.store.journal import Json, append_records, read_records
 from actstore.store.storage import Buffer, Storage, join
-from actstore.store.zarr_metadata import shard_key
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,7 @@ class Ledger:
         *,
         array: str,
         shard: int,
+        key: str,
         image: memoryview,
         plan: str,
         rows: tuple[int, int],
@@ -77,9 +77,8 @@ class Ledger:
         An object without a record is what a killed process left: it is replaced. One that
         another process has committed meanwhile is kept.
 
-        content: what identifies the shard's texts.
+        key: where the object goes. content: what identifies the shard's texts.
         """
-        key = shard_key(join(self.prefix, array), shard)
         try:
             self.storage.create(key, image)
         except FileExistsError:

@@ -25,6 +25,8 @@ class ArrayDeclaration:
     meaning: str
     sharded: bool = False
     """In shards of all layers (see `shards.py`); otherwise in chunks along the first dimension."""
+    all_layers: bool = False
+    """In chunks that hold all layers of the rows of one pooled shard."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,29 @@ N_TOKENS = ArrayDeclaration(
 TRUNCATED = ArrayDeclaration(
     "truncated", ("text",), "bool", "1", "whether the text was longer than max_tokens"
 )
+TEXT_VALUES = {
+    one.name: one
+    for one in (
+        ArrayDeclaration(
+            "prompt_entropy",
+            ("layer", "text"),
+            "float32",
+            "nats",
+            "entropy of the directions of each text's tokens; NaN where undefined (one token)",
+            all_layers=True,
+        ),
+        ArrayDeclaration(
+            "curvature",
+            ("layer", "text"),
+            "float32",
+            "radians",
+            "mean angle between each text's steps from token to token; NaN where undefined (fewer "
+            "than three tokens)",
+            all_layers=True,
+        ),
+    )
+}
+"""Numbers of every text, from its token states, by name."""
 STATES = ArrayDeclaration(
     "states",
     ("layer", "token", "hidden"),
@@ -94,7 +119,7 @@ GROUPS = (
     GroupDeclaration(
         "models/{model}/{checkpoint}",
         "one checkpoint; attributes: the plan its arrays were made under, and its digest",
-        (LAYER, POOLED),
+        (LAYER, POOLED, *TEXT_VALUES.values()),
     ),
     GroupDeclaration(
         "models/{model}/{checkpoint}/tokens/{sample}",
@@ -189,7 +214,9 @@ def to_markdown() -> str:
 
 
 def _layout(array: ArrayDeclaration) -> str:
-    return "shards of all layers" if array.sharded else "chunks"
+    if array.sharded:
+        return "shards of all layers"
+    return "chunks of all layers" if array.all_layers else "chunks"
 
 
 def _markdown_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -210,6 +237,9 @@ little-endian.
   (at most 4096 and 256 MiB), an inner chunk one layer of fewer rows (at most 512 KiB), not
   compressed and followed by its crc32c. Chunks lie layer by layer; those without any text are left
   out. Chunk keys are flat: `c.0.<shard>.0`. The fill value is NaN.
+- **Text values** (`prompt_entropy`, `curvature`) have one chunk for each pooled shard, all layers
+  of its rows, followed by its crc32c; keys are `c.0.<shard>`. It is committed as a shard is: NaN in
+  a shard that is done means that the value is undefined for that text.
 - **A shard is done when its object and its commit record exist.** The object is written beside
   its final name, flushed, then linked to it; the record is appended and flushed last. A crash
   leaves a shard either done or to do. Readers of actstore raise `MissingShardsError` for a shard

@@ -12,7 +12,7 @@ import numpy as np
 from actstore.errors import CorruptShardError
 from actstore.progress import progress
 from actstore.store.ledger import digest
-from actstore.store.shards import ShardReader
+from actstore.store.schema import TEXT_VALUES
 from actstore.store.storage import join
 from actstore.store.zarr_metadata import shard_key
 
@@ -88,8 +88,7 @@ def _damage(group: CheckpointGroup, record: dict[str, Any], *, quick: bool) -> s
                 return f"it has {reader.size} bytes, {record['bytes']} were committed"
             if quick:
                 return None
-            layout = group.sharded_array(record["array"]).layout
-            ShardReader(reader, layout, key).check()
+            group.sharded_array(record["array"]).check(record["shard"])
     except FileNotFoundError:
         return "it is missing"
     except CorruptShardError as error:
@@ -105,12 +104,11 @@ def _content_differs(group: CheckpointGroup, record: dict[str, Any]) -> str | No
 
 
 def _key(group: CheckpointGroup, record: dict[str, Any]) -> str:
-    return shard_key(join(group.prefix, record["array"]), record["shard"])
+    n_dims = 2 if record["array"] in TEXT_VALUES else 3
+    return shard_key(join(group.prefix, record["array"]), record["shard"], n_dims)
 
 
 def _problem(group: CheckpointGroup, record: dict[str, Any], what: str) -> Problem:
-    pooling = record["array"].removesuffix("_pool")
-    option = f"--pooling {pooling}" if pooling != record["array"] else "(as it was made before)"
     start, stop = record["rows"]
     return Problem(
         model=group.model,
@@ -120,7 +118,18 @@ def _problem(group: CheckpointGroup, record: dict[str, Any], what: str) -> Probl
         what=what,
         command=(
             f"actstore verify {group.storage.url} --repair && actstore extract "
-            f"{group.storage.url} --model {group.model} --checkpoints {group.checkpoint} {option}"
+            f"{group.storage.url} --model {group.model} --checkpoints {group.checkpoint} "
+            f"{_option(record)}"
         ),
         key=_key(group, record),
     )
+
+
+def _option(record: dict[str, Any]) -> str:
+    """What makes an array of this kind again."""
+    array: str = record["array"]
+    if array in TEXT_VALUES:
+        return "--token-metrics"
+    if array.endswith("_pool"):
+        return f"--pooling {array.removesuffix('_pool')}"
+    return "(as it was made before)"

@@ -92,6 +92,25 @@ def chunked_array(
     )
 
 
+def layered_array(
+    shape: tuple[int, int],
+    dtype: str,
+    rows_per_chunk: int,
+    dims: tuple[str, ...],
+    attributes: Mapping[str, Json],
+) -> dict[str, Any]:
+    """The document of a (layer, row) array of floats in chunks of all layers of some rows."""
+    return _array(
+        shape=list(shape),
+        dtype=dtype,
+        chunk=[shape[0], rows_per_chunk],
+        codecs=[_BYTES, _CRC32C],
+        dims=dims,
+        fill="NaN",
+        attributes=attributes,
+    )
+
+
 def begin_array(storage: Storage, prefix: str, document: dict[str, Any]) -> None:
     """Create an array, or lengthen it: never shorten the one that is there."""
     try:
@@ -112,14 +131,23 @@ def encode_chunk(values: NDArray[Any]) -> bytes:
     return data + checksum(data)
 
 
+def decode_chunk(data: bytes, dtype: str) -> NDArray[Any]:
+    """The values of an encoded chunk, flat. Raises ValueError where its crc32c says otherwise."""
+    end = len(data) - len(checksum(b""))
+    body = data[:end]
+    if checksum(body) != data[end:]:
+        raise ValueError("it fails its crc32c")
+    return np.frombuffer(body, np.dtype(dtype).newbyteorder("<"))
+
+
 def chunk_key(prefix: str, index: int, n_dims: int) -> str:
     """The key of the index-th chunk along the first dimension."""
     return join(prefix, ".".join(["c", str(index), *["0"] * (n_dims - 1)]))
 
 
-def shard_key(prefix: str, index: int) -> str:
-    """The key of the index-th shard of a sharded (layer, row, hidden) array."""
-    return join(prefix, f"c.0.{index}.0")
+def shard_key(prefix: str, index: int, n_dims: int = 3) -> str:
+    """The key of the index-th shard of a (layer, row, hidden) or, in 2 dims, (layer, row) array."""
+    return join(prefix, ".".join(["c", "0", str(index), *["0"] * (n_dims - 2)]))
 
 
 def write_array(

@@ -1,0 +1,130 @@
+"""Text values: one number of every text at every layer, from its token states.
+
+A shard of them, all layers of the rows of one pooled shard, is one chunk of a plain Zarr array: it
+is committed through the same ledger, and small enough to be read whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actstore.errors import CorruptShardError
+from actstore.store import schema
+from actstore.store.arrays import Shard
+from actstore.store.journal import Json
+from actstore.store.ledger import Ledger, ShardStats
+from actstore.store.storage import join
+from actstore.store.zarr_metadata import (
+    begin_array,
+    decode_chunk,
+    encode_chunk,
+    layered_array,
+    shard_key,
+)
+
+
+@dataclass
+class TextValues:
+    """One array (layer, text) of a checkpoint: what is done of it, writing and reading."""
+
+    ledger: Ledger
+    name: str
+    """Under the checkpoint's group: `prompt_entropy`."""
+    n_layers: int
+    rows_per_shard: int
+    _known: set[int] = field(default_factory=set)
+
+    @property
+    def declaration(self) -> schema.ArrayDeclaration:
+        return schema.TEXT_VALUES[self.name]
+
+    @property
+    def prefix(self) -> str:
+        return join(self.ledger.prefix, self.name)
+
+    def key(self, shard: int) -> str:
+        """Where a shard lies in the store."""
+        return shard_key(self.prefix, shard, n_dims=2)
+
+    def begin(self, n_rows: int) -> None:
+        """Create the array, or lengthen it to n_rows."""
+        declared = self.declaration
+        document = layered_array(
+            (self.n_layers, n_rows),
+            declared.dtype,
+            self.rows_per_shard,
+            declared.dims,
+            {"unit": declared.unit, "note": declared.meaning},
+        )
+        begin_array(self.ledger.storage, self.prefix, document)
+
+    def committed(self) -> set[int]:
+        """The shards that are done, as the ledger says now."""
+        self._known = self.ledger.committed(self.name)
+        return self._known
+
+    def missing(self, rows: NDArray[np.int64]) -> list[int]:
+        """The shards of some rows that are not done. Looks at the ledger only when it must."""
+        wanted = set(np.unique(rows // self.rows_per_shard).tolist())
+        return [] if wanted <= self._known else sorted(wanted - self.committed())
+
+    def commit(
+        self,
+        shard: Shard,
+        values: NDArray[np.float32],
+        plan: str,
+        content: bytes,
+        stats: ShardStats,
+    ) -> dict[str, Json] | None:
+        """Write a shard; return the record that makes it count, None if another process has it.
+
+        values: (layer, rows in the shard), for `shard.rows` in order; NaN where undefined.
+        """
+        expected = (self.n_layers, len(shard.rows))
+        if values.shape != expected or values.dtype != np.float32:
+            raise TypeError(
+                f"{self.name} is {values.dtype} {values.shape}, the shard takes float32 {expected}"
+            )
+        chunk = np.full((self.n_layers, self.rows_per_shard), np.nan, np.float32)
+        chunk[:, shard.positions] = values
+        return self.ledger.commit(
+            array=self.name,
+            shard=shard.index,
+            key=self.key(shard.index),
+            image=memoryview(encode_chunk(chunk)),
+            plan=plan,
+            rows=(shard.start, shard.stop),
+            content=content,
+            stats=stats,
+        )
+
+    def read(self, layers: Sequence[int], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Values of some rows, in any order: (layer, n). layers: indices in the array.
+
+        The shards must be done. Raises CorruptShardError for bytes that fail their checksum.
+        """
+        out = np.empty((len(layers), len(rows)), np.float32)
+        shards = rows // self.rows_per_shard
+        for index in np.unique(shards).tolist():
+            (places,) = np.nonzero(shards == index)
+            chunk = self._read_shard(index)
+            out[:, places] = chunk[np.ix_(layers, rows[places] - index * self.rows_per_shard)]
+        return out
+
+    def check(self, shard: int) -> None:
+        """Read a shard; CorruptShardError if it is damaged."""
+        self._read_shard(shard)
+
+    def _read_shard(self, index: int) -> NDArray[np.float32]:
+        key = self.key(index)
+        try:
+            values = decode_chunk(self.ledger.storage.read(key), self.declaration.dtype)
+            return values.reshape(self.n_layers, self.rows_per_shard)
+        except ValueError as error:
+            raise CorruptShardError(
+                f"{key} is damaged: {error}. Run: actstore verify STORE"
+            ) from error
