@@ -79,7 +79,7 @@ def create_store(url: str | os.PathLike[str]) -> Store:
         "created_by": f"actstore {__version__}",
         "created_at": now,
     }
-    for folder in (_MODELS, "texts", "tasks", "suites", "scores", "metrics"):
+    for folder in (_MODELS, "texts", "tasks", "suites", "scores", "metrics", "leases", "runs"):
         write_group(storage, folder, {})  # a folder that is no group makes zarr and xarray warn
     write_group(storage, "", {"actstore": attributes})
     return Store(storage)
