@@ -16,6 +16,7 @@ from actstore.extract.lazy import LazyModel
 from actstore.extract.outline import Outline, provenance
 from actstore.extract.pooling import named_poolings
 from actstore.extract.request import ExtractionRequest
+from actstore.extract.token_metrics import TOKEN_METRICS
 from actstore.extract.tokenise import tokenise
 from actstore.extract.tokens import ShardTokens
 from actstore.extract.work import joined, stored_group
@@ -65,6 +66,8 @@ def begin(
         spec = one.spec(weights_digest, has_norm, provenance(loaded))
     group = store.begin_checkpoint(spec)
     group.begin_poolings(request.poolings)
+    if request.token_metrics:
+        group.begin_text_values(TOKEN_METRICS)
     if (sample := request.token_sample) is not None:
         group.begin_token_sample(sample.name, tokens.of_sample(one, sample))
     return Begun(one, group, _extract_head(store, request, group, model, rows))

@@ -14,12 +14,16 @@ from actstore.extract.flops import forward_flops
 from actstore.extract.outline import Outline, outline
 from actstore.extract.pooling import named_poolings
 from actstore.extract.request import ExtractionRequest
+from actstore.extract.token_metrics import TOKEN_METRICS
 from actstore.extract.tokens import count_tokens, sample_texts
 from actstore.extract.work import ShardWork, require_same_tokens, shard_work, stored_group
 from actstore.progress import progress
 from actstore.store import ShardLayout, Store
 from actstore.store.arrays import shards_of
 from actstore.store.shards import choose_layout
+
+_FLOAT32 = 4
+"""Bytes."""
 
 
 @dataclass(frozen=True)
@@ -188,15 +192,18 @@ def _plan_of(
     if group:
         work = shard_work(group, rows, request)
     else:
-        work = [ShardWork(shard, tuple(set(request.poolings))) for shard in shards]
+        metrics = tuple(TOKEN_METRICS) if request.token_metrics else ()
+        work = [ShardWork(shard, tuple(set(request.poolings)), metrics) for shard in shards]
     n_bytes = sum(len(part.poolings) for part in work) * layout.shard_bytes
+    n_values = sum(len(part.token_metrics) for part in work) * len(one.layers)
+    n_bytes += n_values * layout.rows_per_shard * _FLOAT32
     n_texts = sum(len(part.shard.rows) for part in work)
     sample = request.token_sample
     if sample and not (group and sample.name in group.token_samples()):
         n_bytes += _sample_bytes(one, sample_tokens)
         n_texts += len(sample.rows)
     if request.lens_head and one.may_have_head and not (group and group.has_head()):
-        n_bytes += one.vocabulary_size * one.hidden_size * 4
+        n_bytes += one.vocabulary_size * one.hidden_size * _FLOAT32
     return CheckpointPlan(one.checkpoint, len(work), len(shards) - len(work), n_texts, n_bytes)
 
 

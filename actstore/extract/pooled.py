@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+import numpy as np
+
 from actstore.extract.forward import ForwardSettings, pooled_states
 from actstore.extract.lazy import LazyModel
 from actstore.extract.load import LoadedModel, device_name, library_versions
 from actstore.extract.pooling import named_poolings
+from actstore.extract.token_metrics import TOKEN_METRICS
 from actstore.extract.tokens import ShardTokens
 from actstore.extract.work import Advance, Extracted, ShardWork, Tally
 from actstore.store import CheckpointGroup, Shard, ShardStats
@@ -33,7 +36,10 @@ class PooledJob:
         return self.work.shard
 
     def done(self) -> bool:
-        return all(self.shard.index in self.group.committed(name) for name in self.work.poolings)
+        index, group = self.shard.index, self.group
+        return all(index in group.committed(name) for name in self.work.poolings) and all(
+            index in group.committed_values(name) for name in self.work.token_metrics
+        )
 
     def prepare(self) -> None:
         self.tokens.ahead(self.model.outline, self.shard)
@@ -41,12 +47,19 @@ class PooledJob:
     def run(self, advance: Advance) -> Extracted:
         start, largest = time.monotonic(), 0.0
         of_shard = self.tokens.of(self.model.outline, self.shard)
-        poolings = named_poolings(self.work.poolings)
-        builders = {name: self.group.new_builder() for name in self.work.poolings}
         model, rows = self.model.get(), self.shard.rows
-        for batch in pooled_states(model, of_shard.token_ids, rows, poolings, self.settings):
+        poolings = named_poolings(self.work.poolings)
+        metrics = [TOKEN_METRICS[name] for name in self.work.token_metrics]
+        builders = {name: self.group.new_builder() for name in self.work.poolings}
+        shape = (len(self.settings.layers), len(rows))
+        values = {metric.name: np.full(shape, np.nan, np.float32) for metric in metrics}
+        for batch in pooled_states(
+            model, of_shard.token_ids, rows, poolings, self.settings, *([metrics] if metrics else [])
+        ):
             for name, states in batch.states.items():
                 builders[name].put(self.shard.positions[batch.texts], states)
+            for name, numbers in getattr(batch, 'values', {}).items():
+                values[name][:, batch.texts] = numbers
             largest = max(largest, batch.max_abs)
             advance(len(batch.texts))
         n_tokens, truncated = of_shard.n_tokens, of_shard.truncated
@@ -54,7 +67,7 @@ class PooledJob:
         stats = shard_stats(model, start, tally, largest)
 
         def commit() -> None:
-            self.group.commit(self.shard, builders, n_tokens, truncated, stats)
+            self.group.commit(self.shard, builders, n_tokens, truncated, stats, values)
 
         return Extracted(tally, commit)
 

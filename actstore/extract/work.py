@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from actstore.errors import ActstoreError, UnknownNameError
 from actstore.extract.outline import Outline
 from actstore.extract.request import ExtractionRequest
+from actstore.extract.token_metrics import TOKEN_METRICS
 from actstore.store import CheckpointGroup, Shard, Store
+from actstore.store.arrays import shards_of
 from actstore.store.plan import require_same
 
 Advance = Callable[[int], None]
@@ -76,13 +78,21 @@ class ShardWork:
 def shard_work(
     group: CheckpointGroup, rows: NDArray[np.int64], request: ExtractionRequest
 ) -> list[ShardWork]:
-    """The shards that hold any of `rows` and lack anything asked for, in order of rows."""
-    stored = tuple(dict.fromkeys(group.stored_pooling(name) for name in request.poolings))
-    done = {name: group.committed(name) for name in stored}
-    return [
-        ShardWork(shard, tuple(name for name in stored if shard.index not in done[name]))
-        for shard in group.todo(rows, stored)
-    ]
+    """The shards that hold any of `rows` and lack anything asked for, in order of rows.
+
+    The group's arrays must have been begun.
+    """
+    stored = dict.fromkeys(group.stored_pooling(name) for name in request.poolings)
+    poolings = {name: group.committed(name) for name in stored}
+    wanted = sorted(TOKEN_METRICS) if request.token_metrics else []
+    metrics = {name: group.committed_values(name) for name in wanted}
+    shards = shards_of(rows, group.texts.rows(), group.layout.rows_per_shard)
+    work = [ShardWork(s, _lacking(s, poolings), _lacking(s, metrics)) for s in shards]
+    return [part for part in work if part.poolings or part.token_metrics]
+
+
+def _lacking(shard: Shard, done: Mapping[str, set[int]]) -> tuple[str, ...]:
+    return tuple(name for name, shards in done.items() if shard.index not in shards)
 
 
 @contextmanager
