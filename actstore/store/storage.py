@@ -49,7 +49,7 @@ class Storage(Protocol):
         """Write an object, in place of the one there is."""
 
     def append(self, key: str, line: bytes) -> None:
-        """Add a line to an object that only this process appends to."""
+        """Add a line, whole or not at all, to an object that only this process appends to."""
 
     def names(self, prefix: str) -> list[str]:
         """Names right below a prefix, sorted; none if there is no such prefix."""
@@ -98,9 +98,12 @@ class LocalStorage:
         path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        end = os.fstat(descriptor).st_size
         try:
-            os.write(descriptor, line)
-            os.fsync(descriptor)
+            _write(descriptor, memoryview(line))
+        except OSError:
+            os.ftruncate(descriptor, end)  # behind half a line the next one could not be read
+            raise
         finally:
             os.close(descriptor)
 
@@ -157,12 +160,17 @@ class _FileReader:
 def _write_flushed(path: Path, data: memoryview) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
-        written = 0
-        while written < len(data):
-            written += os.write(descriptor, data[written : written + _WRITE_AT_ONCE])
-        os.fsync(descriptor)
+        _write(descriptor, data)
     finally:
         os.close(descriptor)
+
+
+def _write(descriptor: int, data: memoryview) -> None:
+    """Write all of it and flush."""
+    written = 0
+    while written < len(data):
+        written += os.write(descriptor, data[written : written + _WRITE_AT_ONCE])
+    os.fsync(descriptor)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,19 @@ def test_lines_are_appended(storage: Storage) -> None:
     storage.append("journal", b"one\n")
     storage.append("journal", b"two\n")
     assert storage.read("journal") == b"one\ntwo\n"
+
+
+def test_a_line_that_finds_no_room_leaves_what_was_there(storage: Storage) -> None:
+    storage.append("journal", b"one\n")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6, limits[1]))  # room for two bytes more
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            storage.append("journal", b"two\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    storage.append("journal", b"three\n")
+    assert storage.read("journal") == b"one\nthree\n"
 
 
 def test_a_reader_reads_ranges_and_says_when_the_object_is_too_short(storage: Storage) -> None:
