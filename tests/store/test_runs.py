@@ -45,8 +45,7 @@ def test_a_run_logs_what_was_asked_and_what_happened(storage: LocalStorage) -> N
 
 def test_every_process_has_a_log_of_its_own(storage: LocalStorage) -> None:
     script = (
-        "import sys; from pathlib import Path; from actstore.store.processes import host_name
-from actstore.store.runs import RunLog\n"
+        "import sys; from pathlib import Path; from actstore.store.runs import RunLog\n"
         "from actstore.store.storage import LocalStorage\n"
         "RunLog(LocalStorage(Path(sys.argv[1])), command=['other'], settings={})"
     )
