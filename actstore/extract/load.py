@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import platform
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import tokenizers
@@ -18,8 +20,10 @@ from transformers.utils import logging as transformers_logging
 
 from actstore import __version__
 from actstore.errors import InvalidInputError, ModelStructureError
+from actstore.extract.adapters import merge_adapter
 from actstore.extract.blocks import ModelStructure, find_structure
 from actstore.extract.layers import require_padding_to_be_ignored
+from actstore.extract.placement import DeviceMap, input_device, parse_device_map
 from actstore.extract.sources import Source
 
 
@@ -35,6 +39,8 @@ class LoadSettings:
     """transformers' attn_implementation: `sdpa`, `eager`, `flash_attention_2`; None: its choice."""
     pickled_weights: bool = False
     """Read pytorch_model.bin where there are no safetensors."""
+    device_map: str | None = None
+    """Spread over devices, as `parse_device_map` reads it; None: everything on `device`."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +52,21 @@ class LoadedModel:
     lm: nn.Module | None
     """The model with its language-model head, where it was asked for and has one."""
     device: torch.device
+    """Where token ids go: with a device map, states come from other devices too."""
     dtype: torch.dtype
     """Of the computation."""
 
 
 def load_config(source: Source) -> transformers.PretrainedConfig:
-    """A checkpoint's configuration. Raises InvalidInputError if it cannot be used."""
+    """A checkpoint's configuration; of an adapter its base model's.
+
+    Raises InvalidInputError if it cannot be used.
+    """
+    whole = source.base or source
     try:
         with quiet():
             return AutoConfig.from_pretrained(
-                source.name, revision=source.revision, trust_remote_code=source.trust_remote_code
+                whole.name, revision=whole.revision, trust_remote_code=whole.trust_remote_code
             )
     except (OSError, ValueError) as error:
         raise _unusable(source, "config.json", error) from error
@@ -64,22 +75,26 @@ def load_config(source: Source) -> transformers.PretrainedConfig:
 def load_model(source: Source, settings: LoadSettings, *, lm_head: bool) -> LoadedModel:
     """Load a checkpoint's weights, and find and check its blocks.
 
-    lm_head: keep the language-model head too, where the checkpoint has one. Raises
-    InvalidInputError for weights that cannot be read, ModelStructureError for a model whose layers
-    cannot be told or whose weights are incomplete.
+    A PEFT adapter is merged into its base model first. lm_head: keep the language-model head too,
+    where the checkpoint has one. Raises InvalidInputError for weights that cannot be read,
+    ModelStructureError for a model whose layers cannot be told or whose weights are incomplete,
+    MissingDependencyError for a device map without accelerate or an adapter without peft.
     """
     config = load_config(source)
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.compute_dtype, config, device)
-    auto = _auto_class(config) if lm_head else AutoModel
-    model, missing = _load_weights(auto, source, settings, device, dtype)
+    device_map = parse_device_map(settings.device_map) if settings.device_map else None
+    # Adapters and maps name the modules of the model with its head.
+    with_head = lm_head or source.base is not None or isinstance(device_map, dict)
+    auto = _auto_class(config) if with_head else AutoModel
+    model, missing = _load_weights(auto, source, settings, dtype, device_map, device)
     base = _base_of(model)
     base.config.use_cache = False  # states of all texts at once: nothing is generated
     structure = find_structure(base)
     require_padding_to_be_ignored(structure)
     _require_weights(model, structure, missing)
-    lm = model if auto is not AutoModel and not missing else None
-    return LoadedModel(source, structure, lm, device, dtype)
+    lm = model if lm_head and auto is not AutoModel and not missing else None
+    return LoadedModel(source, structure, lm, input_device(base), dtype)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -156,21 +171,34 @@ def may_have_head(config: transformers.PretrainedConfig) -> bool:
 
 
 def _load_weights(
-    auto: Any, source: Source, settings: LoadSettings, device: torch.device, dtype: torch.dtype
+    auto: Any,
+    source: Source,
+    settings: LoadSettings,
+    dtype: torch.dtype,
+    device_map: DeviceMap | None,
+    device: torch.device,
 ) -> tuple[Any, set[str]]:
-    """The model on its device, and the names of parameters that the files do not hold."""
+    """The model on its devices, and the names of parameters that the files do not hold."""
+    whole = source.base or source
     try:
-        with quiet():
+        with quiet(), ExitStack() as until_freed:
+            offloaded = TemporaryDirectory(prefix="actstore-offloaded-") if device_map else None
             model, report = auto.from_pretrained(
-                source.name,
-                revision=source.revision,
-                trust_remote_code=source.trust_remote_code,
+                whole.name,
+                revision=whole.revision,
+                trust_remote_code=whole.trust_remote_code,
                 dtype=dtype,
                 attn_implementation=settings.attn,
                 use_safetensors=None if settings.pickled_weights else True,
                 output_loading_info=True,
+                device_map=device_map,
+                offload_folder=until_freed.enter_context(offloaded) if offloaded else None,
             )
-        return model.to(device).eval(), set(report["missing_keys"])
+            weakref.finalize(_base_of(model), until_freed.pop_all().close)
+            model = model if device_map else model.to(device)
+            if source.base is not None:
+                model = merge_adapter(model, source, pickled=settings.pickled_weights)
+        return model.eval(), set(report["missing_keys"])
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         raise _unusable(source, "weights", error) from error
 

@@ -15,8 +15,9 @@ from actstore.extract.load import (
     may_have_head,
 )
 from actstore.extract.request import ExtractionRequest
+from actstore.extract.shared_tokenizers import shared_tokenizer
 from actstore.extract.sources import Source, find_source
-from actstore.extract.tokenise import choose_max_tokens, load_tokenizer, tokenizer_digest
+from actstore.extract.tokenise import choose_max_tokens
 from actstore.refs import parse_layers
 from actstore.store import CheckpointSpec, Json
 
@@ -70,7 +71,7 @@ def outline(request: ExtractionRequest, checkpoint: str) -> Outline:
     _require_dtype(request.dtype)
     source = find_source(request.model, checkpoint, trust_remote_code=request.trust_remote_code)
     config = load_config(source)
-    tokenizer = load_tokenizer(source)
+    tokenizer, digest = shared_tokenizer(source)
     n_blocks = expected_blocks(config)
     if n_blocks is None:
         raise ModelStructureError(
@@ -81,7 +82,7 @@ def outline(request: ExtractionRequest, checkpoint: str) -> Outline:
     return Outline(
         source=source,
         tokenizer=tokenizer,
-        tokenizer_digest=tokenizer_digest(tokenizer),
+        tokenizer_digest=digest,
         layers=parse_layers(request.layers, n_blocks),
         n_blocks=n_blocks,
         hidden_size=int(text_config.hidden_size),
@@ -98,6 +99,7 @@ def provenance(model: LoadedModel) -> dict[str, Json]:
     versions: dict[str, Json] = dict(library_versions())
     return {
         "commit": model.source.revision,
+        **_base_of(model.source),
         "architecture": type(structure.base).__name__,
         "blocks": structure.blocks_path,
         "final_norm": structure.norm_path,
@@ -106,6 +108,13 @@ def provenance(model: LoadedModel) -> dict[str, Json]:
         "device": device_name(model.device),
         "versions": versions,
     }
+
+
+def _base_of(source: Source) -> dict[str, Json]:
+    """Which model an adapter changes."""
+    if source.base is None:
+        return {}
+    return {"base_model": source.base.model, "base_commit": source.base.revision}
 
 
 def _require_dtype(dtype: str) -> None:

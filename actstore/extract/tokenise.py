@@ -42,19 +42,30 @@ class Tokenised:
 
 
 def load_tokenizer(source: Source) -> Any:
-    """A checkpoint's tokenizer. Raises InvalidInputError where it has none."""
+    """A checkpoint's tokenizer; of an adapter without one its base model's.
+
+    Raises InvalidInputError where there is none.
+    """
+    holder = tokenizer_source(source)
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(
-                source.name, revision=source.revision, trust_remote_code=source.trust_remote_code
+                holder.name, revision=holder.revision, trust_remote_code=holder.trust_remote_code
             )
     except (OSError, ValueError) as error:
         raise _no_tokenizer(source, str(error).strip().splitlines()[0]) from error
     # Without a vocabulary transformers 5 makes an empty tokenizer, to which all words are unknown.
     vocabulary = {name for name in tokenizer.vocab_files_names.values() if name}
-    if vocabulary and not any(has_file(source, name) for name in {*vocabulary, "tokenizer.json"}):
+    if vocabulary and not any(has_file(holder, name) for name in {*vocabulary, "tokenizer.json"}):
         raise _no_tokenizer(source, f"there is none of {', '.join(sorted(vocabulary))}.")
     return tokenizer
+
+
+def tokenizer_source(source: Source) -> Source:
+    """Where a checkpoint's tokenizer is: an adapter need not come with one."""
+    if source.base is None or has_file(source, "tokenizer_config.json"):
+        return source
+    return source.base
 
 
 def tokenizer_digest(tokenizer: Any) -> str:

@@ -1,0 +1,68 @@
+"""PEFT adapters as checkpoints: merged into their base model, which then runs like any other."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from actstore.errors import InvalidInputError
+from actstore.extract.extras import require_package
+from actstore.extract.fingerprint import tensors_of
+from actstore.extract.sources import Source, own_weight_files
+
+_PREFIX = "base_model.model."
+"""What PEFT puts before the names of a model's own modules."""
+
+
+def merge_adapter(model: Any, adapter: Source, *, pickled: bool) -> Any:
+    """The model with an adapter's changes added to its weights, in place.
+
+    Raises MissingDependencyError without peft, and InvalidInputError for an adapter that cannot be
+    merged or was made for another model: one whose weights do not all find their place.
+    """
+    require_package("peft", "peft", f"{adapter.model} at {adapter.checkpoint}, a PEFT adapter,")
+    if {"cpu", "disk"} & {str(place) for place in getattr(model, "hf_device_map", {}).values()}:
+        raise _cannot_merge(adapter, "parts of its base model are not on an accelerator")
+    files = own_weight_files(adapter, pickled=pickled)
+    names = {tensor.name for path in files for tensor in tensors_of(path, sampled=True)}
+    target = model if _is_of(model, names) else model.base_model
+    merged = _load(target, files[0].parent, adapter, names).merge_and_unload(safe_merge=True)
+    assert merged is target, "PEFT merges in place"
+    return model
+
+
+def _load(target: nn.Module, folder: Path, adapter: Source, names: set[str]) -> Any:
+    """The PeftModel of a module, every weight of the adapter in its place."""
+    from peft import PeftModel, get_peft_model_state_dict
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of weights without a place, checked here instead
+        model = PeftModel.from_pretrained(target, folder, torch_device="cpu")
+        if not hasattr(model.base_model, "merge_and_unload"):
+            raise _cannot_merge(adapter, f"a {model.active_peft_config.peft_type} has no weights")
+        there = set(get_peft_model_state_dict(model, save_embedding_layers=False))
+    own = {name for name, _ in model.get_base_model().named_parameters()}
+    misplaced = (there - names) | {n for n in names - there if n.removeprefix(_PREFIX) not in own}
+    if misplaced:
+        raise InvalidInputError(
+            f"The PEFT adapter {adapter.model} at {adapter.checkpoint} does not fit "
+            f"{type(target).__name__}: {len(misplaced)} weights have no counterpart, the first: "
+            f"{min(misplaced)}. Correct base_model_name_or_path in its adapter_config.json."
+        )
+    return model
+
+
+def _is_of(model: nn.Module, names: set[str]) -> bool:
+    """Whether an adapter was made for this model, rather than for the one inside its head."""
+    first = {name.removeprefix(_PREFIX).split(".")[0] for name in names}
+    return all(hasattr(model, child) for child in first)
+
+
+def _cannot_merge(adapter: Source, reason: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"Cannot merge the PEFT adapter {adapter.model} at {adapter.checkpoint}: {reason}. "
+        "Save the adapted model whole and extract that one."
+    )
