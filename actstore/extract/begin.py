@@ -19,6 +19,7 @@ from actstore.extract.request import ExtractionRequest
 from actstore.extract.token_metrics import TOKEN_METRICS
 from actstore.extract.tokenise import tokenise
 from actstore.extract.tokens import ShardTokens
+from actstore.extract.weights import Weights
 from actstore.extract.work import joined, stored_group
 from actstore.store import CheckpointGroup, Store
 
@@ -46,7 +47,7 @@ def begin(
     store: Store,
     request: ExtractionRequest,
     model: LazyModel,
-    weights_digest: str,
+    weights: Weights,
     rows: NDArray[np.int64],
     tokens: ShardTokens,
 ) -> Begun:
@@ -58,12 +59,14 @@ def begin(
     stored = stored_group(store, model.outline)
     if stored is not None:
         one = joined(model.outline, stored)
-        spec = one.spec(weights_digest, stored.spec.has_final_norm, {})
+        spec = one.spec(weights.digest, stored.spec.has_final_norm, {})
     else:
         loaded = model.get()
         one = _with_dtype(store, request, model, rows)
         has_norm = loaded.structure.final_norm is not None
-        spec = one.spec(weights_digest, has_norm, provenance(loaded))
+        spec = one.spec(
+            weights.digest, has_norm, {**provenance(loaded), "weights_files": weights.identity}
+        )
     group = store.begin_checkpoint(spec)
     group.begin_poolings(request.poolings)
     if request.token_metrics:

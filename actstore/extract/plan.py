@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from actstore.extract.flops import forward_flops
 from actstore.extract.outline import Outline, outline
 from actstore.extract.pooling import named_poolings
 from actstore.extract.request import ExtractionRequest
+from actstore.extract.resolve import resolve_checkpoints
 from actstore.extract.token_metrics import TOKEN_METRICS
 from actstore.extract.tokens import count_tokens, sample_texts
 from actstore.extract.work import ShardWork, require_same_tokens, shard_work, stored_group
@@ -104,16 +104,13 @@ def plan_extraction(store: Store, request: ExtractionRequest) -> ExtractionPlan:
 def outline_all(request: ExtractionRequest) -> list[Outline]:
     """Every checkpoint of a request, found: what is misspelt is told before anything runs."""
     named_poolings(request.poolings)
-    if not request.checkpoints or not request.poolings:
-        raise InvalidInputError("Name at least one checkpoint and one pooling.")
+    if not request.poolings:
+        raise InvalidInputError("Name at least one pooling.")
     found: list[Outline] = []
-    tokenizers: dict[str, Any] = {}
-    names = list(dict.fromkeys(request.checkpoints))
+    names = resolve_checkpoints(request.model, request.checkpoints)
     with progress("Finding checkpoints", len(names), "checkpoints") as advance:
         for name in names:
-            one = outline(request, name)
-            shared = tokenizers.setdefault(one.tokenizer_digest, one.tokenizer)
-            found.append(replace(one, tokenizer=shared))  # 154 of Pythia's would take gigabytes
+            found.append(outline(request, name))
             advance(1)
     return found
 

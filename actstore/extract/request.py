@@ -37,7 +37,8 @@ class ExtractionRequest:
     model: str
     """A hub name (`EleutherAI/pythia-410m`) or a folder."""
     checkpoints: tuple[str, ...] = ("main",)
-    """Revisions on the hub, or sub-folders of the folder."""
+    """Revisions on the hub, or sub-folders of the folder, as `select_checkpoints` reads them:
+    names, globs, ranges, `last:50`, presets."""
     layers: str = "all"
     """`all`, `0,3,6`, `15-23`, `-4:`; 0 is the embedding output, i the output of block i."""
     poolings: tuple[str, ...] = ("mean", "mean_normed")

@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from typing import cast
 
 from actstore.extract.devices import threads_each, worker_devices
+from actstore.extract.distinct import require_distinct_weights
 from actstore.extract.plan import make_plan, outline_all, require_space
 from actstore.extract.pool import run_pool
 from actstore.extract.request import CheckpointReport, ExtractionReport, ExtractionRequest
@@ -37,6 +38,9 @@ def extract(store: Store, request: ExtractionRequest) -> ExtractionReport:
     outlines = outline_all(request)
     plan = make_plan(store, request, outlines, count=False)
     require_space(plan)
+    if not request.same_weights:
+        sources = [one.source for one in outlines]
+        require_distinct_weights(sources, pickled=request.pickled_weights)
     threads = threads_each(request.threads, devices)
     log = RunLog(store.storage, command=sys.argv, settings=_settings(request))
     with progress("Extracting", plan.texts_to_do, "texts") as advance:

@@ -3,32 +3,48 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Self
 
-from actstore.extract.sources import Source, digest_of_files, weight_files
+from actstore.extract.fingerprint import weights_digest, weights_identity
+from actstore.extract.sources import Source
+from actstore.store import CheckpointSpec, Json
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What identifies a checkpoint's weights."""
+
+    digest: str
+    identity: list[Json]
+    """Equal identities have equal digests, and cost no reading: see `weights_identity`."""
 
 
 class WeightsAhead:
-    """Digests of checkpoints' weights, made in a thread.
+    """Identifies checkpoints' weights in a thread.
 
     Hashing reads every byte, so that loading the model then finds the files in memory; of a hub
-    model it downloads them first.
+    model it downloads them first. Weights that are still the files a stored checkpoint was made
+    from are not read again.
     """
 
     def __init__(self, *, pickled: bool) -> None:
         self._pickled = pickled
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="weights")
-        self._made: dict[Source, Future[str]] = {}
+        self._found: dict[Source, Future[Weights]] = {}
 
-    def ahead(self, source: Source) -> None:
-        """Have a checkpoint's weights read, unless they already are or soon will be."""
-        if source not in self._made:
-            self._made[source] = self._pool.submit(self._digest, source)
+    def ahead(self, source: Source, stored: CheckpointSpec | None) -> None:
+        """Have a checkpoint's weights read, unless they already are or soon will be.
 
-    def digest(self, source: Source) -> str:
-        """What identifies a checkpoint's weights. Raises InvalidInputError without them."""
-        self.ahead(source)
-        return self._made[source].result()
+        stored: how the store describes the checkpoint, if it was begun.
+        """
+        if source not in self._found:
+            self._found[source] = self._pool.submit(self._find, source, stored)
+
+    def of(self, source: Source, stored: CheckpointSpec | None) -> Weights:
+        """The identity of a checkpoint's weights. Raises InvalidInputError without them."""
+        self.ahead(source, stored)
+        return self._found[source].result()
 
     def __enter__(self) -> Self:
         return self
@@ -36,5 +52,8 @@ class WeightsAhead:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _digest(self, source: Source) -> str:
-        return digest_of_files(weight_files(source, pickled=self._pickled))
+    def _find(self, source: Source, stored: CheckpointSpec | None) -> Weights:
+        identity = weights_identity(source, pickled=self._pickled)
+        if stored is not None and stored.provenance.get("weights_files") == identity:
+            return Weights(stored.weights_digest, identity)
+        return Weights(weights_digest(source, pickled=self._pickled), identity)

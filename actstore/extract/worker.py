@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
-from actstore.errors import ActstoreError
+from actstore.errors import StoppedError
 from actstore.extract.begin import Begun, begin, lacks_head
 from actstore.extract.committing import Committer
 from actstore.extract.forward import ForwardSettings
@@ -27,6 +28,7 @@ from actstore.extract.plan import outline_all, wanted_rows
 from actstore.extract.pooled import PooledJob
 from actstore.extract.request import CheckpointReport, ExtractionRequest
 from actstore.extract.samples import SampleJob
+from actstore.extract.sources import prune
 from actstore.extract.stopping import StopSignal, stop_on_signals
 from actstore.extract.threads import cpu_threads
 from actstore.extract.tokens import ShardTokens
@@ -40,12 +42,12 @@ from actstore.extract.work import (
     shard_work,
     stored_group,
 )
-from actstore.store import Store, open_store
-from actstore.store.leases import Lease, Leases, live_leases
+from actstore.store import CheckpointGroup, Json, Store, open_store
+from actstore.store.leases import Lease, LeaseInfo, Leases, live_leases
 from actstore.store.runs import RunLog
 
 _POLL_SECONDS = 0.2
-_PROGRESS_SECONDS = 30.0
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass
@@ -92,8 +94,12 @@ def work(
         )
         try:
             worker.run()
-        except ActstoreError as error:
-            log.event("error", error=type(error).__name__, message=str(error), device=device)
+        except StoppedError as error:
+            log.event("stopped", message=str(error))
+            raise
+        except Exception as error:
+            where: dict[str, Json] = {"model": request.model, "checkpoint": worker.current}
+            log.event("error", error=type(error).__name__, message=str(error), **where)
             raise
     return worker.reports()
 
@@ -125,6 +131,8 @@ class _Worker:
     def __post_init__(self) -> None:
         self.rows = wanted_rows(self.store, self.request)
         self.done = {one.checkpoint: _Done() for one in self.outlines}
+        self.current: str | None = None
+        """The checkpoint that is being worked on."""
 
     def run(self) -> None:
         """Round after round over the checkpoints, until no shard is left to anybody."""
@@ -157,28 +165,36 @@ class _Worker:
     def _work_on(self, one: Outline, left: Sequence[Outline]) -> bool:
         """Extract what is free of a checkpoint; True if all of it is committed then."""
         start, done = time.monotonic(), self.done[one.checkpoint]
-        lm_head = lacks_head(self.request, one, stored_group(self.store, one))
+        self.current = one.checkpoint
+        self.log.event("checkpoint", model=one.source.model, checkpoint=one.checkpoint)
+        stored = stored_group(self.store, one)
+        lm_head = lacks_head(self.request, one, stored)
         model = LazyModel(one, self._load_settings(), lm_head=lm_head)
-        self.weights.ahead(one.source)
-        if left:
-            self.weights.ahead(left[0].source)
         try:
-            begun = self._begin(model)
+            begun = self._begin(model, stored, left[:1])
             done.shards = len(np.unique(self.rows // begun.group.layout.rows_per_shard))
             done.head = begun.head if done.head in ("", "kept") else done.head
             self._extract(begun, model)
-            return not self._jobs(begun, model)
+            finished = not self._jobs(begun, model)
+            if finished and self.request.prune_cache:
+                prune(one.source, keep=[other.source for other in left])
+            return finished
         finally:
             model.release()
             done.seconds += time.monotonic() - start
 
-    def _begin(self, model: LazyModel) -> Begun:
+    def _begin(
+        self, model: LazyModel, stored: CheckpointGroup | None, following: Sequence[Outline]
+    ) -> Begun:
         one = model.outline
-        digest = self.weights.digest(one.source)
-        if model.lm_head or stored_group(self.store, one) is None:
+        weights = self.weights.of(one.source, stored.spec if stored else None)
+        for other in following:
+            group = stored_group(self.store, other)
+            self.weights.ahead(other.source, group.spec if group else None)
+        if model.lm_head or stored is None:
             model.get()  # before the lease: others may load theirs meanwhile
         with self._alone(f"{_unit(one)}/begin"):
-            begun = begin(self.store, self.request, model, digest, self.rows, self.tokens)
+            begun = begin(self.store, self.request, model, weights, self.rows, self.tokens)
         model.drop_head()
         return begun
 
@@ -204,21 +220,20 @@ class _Worker:
         return jobs
 
     def _claimed(self, begun: Begun, jobs: Sequence[ShardJob]) -> Iterator[tuple[ShardJob, Lease]]:
-        """The jobs that no other worker has, one claimed ahead so that it can be prepared."""
-        ready: tuple[ShardJob, Lease] | None = None
-        for job in jobs:
+        """The jobs that no other worker has, each claimed when its turn comes."""
+        there = len({lease.worker for lease in self._leases_of(begun.one)})
+        first = int(len(jobs) * (there * _GOLDEN % 1))  # far from where the others began
+        for job, following in pairwise([*jobs[first:], *jobs[:first], None]):
+            assert job is not None
             lease = self.leases.claim(f"{_unit(begun.one)}/{job.unit}")
             if lease is None:
                 continue
             if job.done():  # since the list of jobs was made
                 lease.release()
                 continue
-            job.prepare()
-            if ready is not None:
-                yield ready
-            ready = job, lease
-        if ready is not None:
-            yield ready
+            if following is not None:
+                following.prepare()
+            yield job, lease
 
     def _commit(self, one: Outline, job: ShardJob, extracted: Extracted, lease: Lease) -> None:
         """In the committing thread. A worker that took the shard over commits it itself."""
@@ -232,8 +247,11 @@ class _Worker:
 
     def _least_taken(self, left: Sequence[Outline]) -> Outline:
         """The checkpoint that the fewest workers are at: they spread, and each loads fewer."""
-        units = [lease.unit for lease in live_leases(self.store.storage)]
-        return min(left, key=lambda one: sum(unit.startswith(f"{_unit(one)}/") for unit in units))
+        return min(left, key=lambda one: len(self._leases_of(one)))
+
+    def _leases_of(self, one: Outline) -> list[LeaseInfo]:
+        live = live_leases(self.store.storage)
+        return [lease for lease in live if lease.unit.startswith(f"{_unit(one)}/")]
 
     @contextmanager
     def _alone(self, unit: str) -> Iterator[None]:
@@ -255,7 +273,11 @@ class _Worker:
     def _load_settings(self) -> LoadSettings:
         request = self.request
         return LoadSettings(
-            self.device, request.compute_dtype, request.attn, request.pickled_weights
+            device=self.device,
+            device_map=request.device_map,
+            compute_dtype=request.compute_dtype,
+            attn=request.attn,
+            pickled_weights=request.pickled_weights,
         )
 
 
