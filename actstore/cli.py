@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from actstore.extract import TokenSampleRequest
     from actstore.store import Store
 
 app = typer.Typer(
@@ -98,7 +100,7 @@ def plan(
     json: JsonOption = False,
 ) -> None:
     """Say what an extraction would write and cost, without loading weights."""
-    from actstore.extract import ExtractionRequest, choose_token_sample, plan_extraction
+    from actstore.extract import ExtractionRequest, plan_extraction
     from actstore.present import as_json, lines
     from actstore.store import open_store
 
@@ -112,7 +114,7 @@ def plan(
         rows=rows,
         max_tokens=max_tokens,
         dtype=dtype,
-        token_sample=choose_token_sample(opened, tokens, rows, suite=suite, seed=seed),
+        token_sample=_token_sample(opened, tokens, rows, suite, seed),
         token_metrics=token_metrics,
         trust_remote_code=trust_remote_code,
     )
@@ -185,7 +187,7 @@ def extract(
 
     The same command on more nodes, or under torchrun or srun, joins the same work.
     """
-    from actstore.extract import ExtractionRequest, choose_token_sample, plan_extraction
+    from actstore.extract import ExtractionRequest, plan_extraction
     from actstore.extract import extract as run
     from actstore.present import lines, show_extraction
 
@@ -207,9 +209,7 @@ def extract(
         packed=packed,
         compile=compile_,
         tf32=tf32,
-        token_sample=choose_token_sample(
-            opened, tokens, rows, suite=suite, seed=seed, name=tokens_name
-        ),
+        token_sample=_token_sample(opened, tokens, rows, suite, seed, tokens_name),
         token_metrics=token_metrics,
         lens_head=lens_head,
         pickled_weights=pickled_weights,
@@ -307,18 +307,18 @@ def info(store: StoreArgument, json: JsonOption = False) -> None:
 
 @app.command()
 def status(store: StoreArgument, json: JsonOption = False) -> None:
-    """Say how far extraction and evaluation are."""
+    """Say how far extraction and evaluation are, who is at work, and what went wrong."""
     from actstore.present import as_json, show_status
     from actstore.store import extraction_status, open_store
 
     opened = open_store(store)
-    statuses = extraction_status(opened)
+    found = extraction_status(opened)
     if json:
-        as_json(statuses)
+        as_json(found)
         return
     scores = opened.scores().groupby(["model", "checkpoint", "pooling"], sort=False)
     counts = scores.agg(layers=("layer", "nunique"), tasks=("task", "nunique")).reset_index()
-    show_status(statuses, counts.itertuples(index=False))
+    show_status(found, counts.itertuples(index=False))
 
 
 @app.command()
@@ -432,6 +432,22 @@ def _texts_to_extract(
         _collect_if_needed(opened, suite)
         return opened, opened.rows_of_suite(suite)
     return open_store(store), None
+
+
+def _token_sample(
+    store: Store,
+    tokens: str | None,
+    rows: NDArray[np.int64] | None,
+    suite: str | None,
+    seed: int,
+    name: str = "sample",
+) -> TokenSampleRequest | None:
+    if tokens is None:
+        return None
+    from actstore.extract import choose_token_sample
+
+    say = partial(typer.secho, err=True)
+    return choose_token_sample(store, tokens, rows, suite=suite, seed=seed, name=name, say=say)
 
 
 def _collect_if_needed(store: Store, suite: str) -> None:

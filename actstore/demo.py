@@ -17,7 +17,7 @@ from actstore.evaluate import EvaluationRequest, collect, evaluate
 from actstore.extract import (
     ExtractionRequest,
     TinyPythia,
-    TokenSampleRequest,
+    choose_token_sample,
     extract,
     train_tiny_pythia,
 )
@@ -119,7 +119,7 @@ def _everything(store: Store, model: Path, checkpoints: tuple[str, ...]) -> Extr
         checkpoints,
         poolings=("mean", POOLING),
         threads=1,  # the model is too small for several to gain anything
-        token_sample=TokenSampleRequest.spread("sample", store.text_rows(), _N_SAMPLED),
+        token_sample=choose_token_sample(store, str(_N_SAMPLED)),
     )
 
 

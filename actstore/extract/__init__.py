@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         TokenSampleRequest,
     )
     from actstore.extract.runner import extract
+    from actstore.extract.sampling import choose_token_sample
     from actstore.extract.texts import read_texts
     from actstore.extract.tiny_pythia import TinyPythia, train_tiny_pythia
 
@@ -27,6 +28,7 @@ __all__ = [
     "ExtractionRequest",
     "TinyPythia",
     "TokenSampleRequest",
+    "choose_token_sample",
     "extract",
     "plan_extraction",
     "read_texts",
@@ -40,6 +42,7 @@ _WHERE = {
     "ExtractionRequest": "request",
     "TinyPythia": "tiny_pythia",
     "TokenSampleRequest": "request",
+    "choose_token_sample": "sampling",
     "extract": "runner",
     "plan_extraction": "plan",
     "read_texts": "texts",

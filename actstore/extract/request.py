@@ -20,15 +20,6 @@ class TokenSampleRequest:
     rows: Rows
     """Their rows in the store."""
 
-    @classmethod
-    def spread(cls, name: str, rows: Rows, n: int) -> TokenSampleRequest | None:
-        """A sample of n of these rows, evenly spread over them; None for n = 0."""
-        if n <= 0:
-            return None
-        ordered = np.unique(np.asarray(rows, np.int64))
-        places = np.linspace(0, len(ordered) - 1, min(n, len(ordered))).round().astype(int)
-        return cls(name, ordered[places])
-
 
 @dataclass(frozen=True)
 class ExtractionRequest:
