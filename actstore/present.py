@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from actstore.evaluate import EvaluationReport
     from actstore.extract import ExtractionReport
     from actstore.metrics import MetricsReport
-    from actstore.store import PoolingStatus, StoreInfo, VerifyReport
+    from actstore.store import CheckpointStatus, StoreInfo, StoreStatus, VerifyReport
+    from actstore.store.runs import RunError
+    from actstore.store.status import ShardProgress
 
 console = Console(highlight=False)
 
@@ -75,18 +77,29 @@ def show_info(info: StoreInfo) -> None:
         )
 
 
-def show_status(statuses: Sequence[PoolingStatus], scores: Iterable[Sequence[object]]) -> None:
-    """`actstore status`."""
-    arrays = list(dict.fromkeys(one.array for one in statuses))
-    for model, of_model in _grouped(statuses, "model"):
-        rows = []
-        for checkpoint, found in _grouped(of_model, "checkpoint"):
-            done = {one.array: f"{one.done}/{one.total}" for one in found}
-            last = max((one.last_commit or 0.0 for one in found), default=0.0)
-            speed = max((one.tokens_per_second or 0.0 for one in found), default=0.0)
-            cells = [done.get(array, "–") for array in arrays]
-            rows.append((checkpoint, *cells, _when(last), round(speed)))
-        table(["checkpoint", *arrays, "last commit", "tokens/s"], rows, title=f"{model}: shards")
+def show_status(status: StoreStatus, scores: Iterable[Sequence[object]]) -> None:
+    """`actstore status`: one row a checkpoint, then what is uneven and what went wrong."""
+    if not status.models:
+        lines(f"No checkpoint was begun in {status.url}. Run: actstore extract {status.url} …")
+    for model in status.models:
+        lines(f"{model.model}: {_summary(model.progress)}")
+        table(
+            ["checkpoint", "shards", "%", "tokens/s", "left", "workers", "last commit"],
+            [
+                (
+                    one.checkpoint,
+                    *_extent(one.progress),
+                    len(one.workers) or "–",
+                    _when(one.last_commit),
+                )
+                for one in model.checkpoints
+            ],
+        )
+        for one in model.checkpoints:
+            lines(*_remarks(one))
+    begun = [one for model in status.models for one in model.checkpoints]
+    if (error := status.last_error) and _matters(error, begun):
+        lines(f"Last error: {_what(error)}")
     scored = list(scores)
     if scored:
         table(["model", "checkpoint", "pooling", "layers", "tasks"], scored, title="Scores")
@@ -148,6 +161,18 @@ def size(n_bytes: int) -> str:
     return decimal(n_bytes)
 
 
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h 12 min`, `2 d 4 h`."""
+    minutes, hours = round(seconds / 60), round(seconds / 3600)
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
 def ranges(numbers: Sequence[int]) -> str:
     """`0-3, 6`: runs of neighbours as ranges."""
     parts: list[list[int]] = []
@@ -163,17 +188,51 @@ def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _grouped(
-    statuses: Iterable[PoolingStatus], field: str
-) -> Iterable[tuple[str, list[PoolingStatus]]]:
-    """The statuses by a field, in the order of its first appearance."""
-    groups: dict[str, list[PoolingStatus]] = {}
-    for one in statuses:
-        groups.setdefault(getattr(one, field), []).append(one)
-    return groups.items()
+def _summary(progress: ShardProgress) -> str:
+    """`120 of 1,038 shards, 84,112 tokens/s, 3 h 12 min left`."""
+    shards, _, speed, left = _extent(progress)
+    parts = [f"{shards.replace('/', ' of ')} shards"]
+    parts += [f"{speed} tokens/s"] if progress.tokens_per_second else []
+    return ", ".join([*parts, *([f"{left} left"] if progress.seconds_left else [])])
 
 
-def _when(at: float) -> str:
+def _extent(progress: ShardProgress) -> tuple[str, str, str, str]:
+    """Shards, percent, tokens/s and the time left, in words."""
+    done, total, speed = progress.done, progress.total, progress.tokens_per_second
+    left = progress.seconds_left
+    return (
+        f"{done:,}/{total:,}",
+        str(100 * done // total) if total else "–",
+        f"{speed:,.0f}" if speed is not None else "–",
+        "–" if left is None else duration(left) if left else "done",
+    )
+
+
+def _remarks(one: CheckpointStatus) -> list[str]:
+    """Arrays of a checkpoint that are not equally far, and the error that holds it up."""
+    found = []
+    complete = {array.done == array.total for array in one.arrays}
+    if not one.arrays:
+        found.append(f"- {one.checkpoint}: begun, without any array yet")
+    elif len(complete) == 2:
+        parts = [f"{array.array} {array.done:,}/{array.total:,}" for array in one.arrays]
+        found.append(f"- {one.checkpoint}: {', '.join(parts)}")
+    if one.last_error is not None and _matters(one.last_error, [one]):
+        found.append(f"- {one.checkpoint}: {_what(one.last_error)}")
+    return found
+
+
+def _matters(error: RunError, checkpoints: Sequence[CheckpointStatus]) -> bool:
+    """Whether something is still to be done, or the error came when all was done."""
+    last = max((one.last_commit or 0.0 for one in checkpoints), default=0.0)
+    return error.at > last or any(one.progress.seconds_left != 0 for one in checkpoints)
+
+
+def _what(error: RunError) -> str:
+    return f"{error.error} ({_when(error.at)} on {error.host})"
+
+
+def _when(at: float | None) -> str:
     return "–" if not at else time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
 
 

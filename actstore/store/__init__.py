@@ -5,13 +5,14 @@ from __future__ import annotations
 from actstore.store.arrays import Shard
 from actstore.store.bundles import TaskBundle
 from actstore.store.checkpoint import CheckpointGroup
-from actstore.store.describe import PoolingStatus, StoreInfo, describe_store, extraction_status
+from actstore.store.describe import StoreInfo, describe_store
 from actstore.store.head import LensHead
 from actstore.store.journal import Json
 from actstore.store.ledger import ShardStats
 from actstore.store.plan import CheckpointSpec
 from actstore.store.results import MetricRecord, ScoreRecord
 from actstore.store.shards import ShardBuilder, ShardLayout
+from actstore.store.status import CheckpointStatus, StoreStatus, extraction_status
 from actstore.store.store import Store, create_store, open_store
 from actstore.store.tokens import TokenisedText, TokenSample
 from actstore.store.verify import Problem, VerifyReport, verify_store
@@ -19,10 +20,10 @@ from actstore.store.verify import Problem, VerifyReport, verify_store
 __all__ = [
     "CheckpointGroup",
     "CheckpointSpec",
+    "CheckpointStatus",
     "Json",
     "LensHead",
     "MetricRecord",
-    "PoolingStatus",
     "Problem",
     "ScoreRecord",
     "Shard",
@@ -31,6 +32,7 @@ __all__ = [
     "ShardStats",
     "Store",
     "StoreInfo",
+    "StoreStatus",
     "TaskBundle",
     "TokenSample",
     "TokenisedText",

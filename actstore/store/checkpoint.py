@@ -21,6 +21,7 @@ from actstore.store.text_values import TextValues
 from actstore.store.texts import TextTable
 from actstore.store.tokens import TokenisedText, TokenSample, begin_token_sample
 from actstore.store.zarr_metadata import (
+    DOCUMENT,
     chunk_key,
     encode_chunk,
     read_array,
@@ -201,8 +202,10 @@ class CheckpointGroup:
         return sample
 
     def token_samples(self) -> list[str]:
-        names = self.storage.names(join(self.prefix, "tokens"))
-        return [name for name in names if name != "zarr.json"]
+        """The token-level samples that were begun; one killed while it was created is none."""
+        prefix = join(self.prefix, "tokens")
+        names = self.storage.names(prefix)
+        return [name for name in names if self.storage.exists(join(prefix, name, DOCUMENT))]
 
     def token_sample(self, name: str) -> TokenSample:
         """A token-level sample. Raises UnknownNameError."""

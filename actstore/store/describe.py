@@ -1,11 +1,9 @@
-"""What a store holds, and how far its extraction is."""
+"""What a store holds."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 if TYPE_CHECKING:
     from actstore.store.checkpoint import CheckpointGroup
@@ -52,22 +50,6 @@ class StoreInfo:
     n_metrics: int
 
 
-@dataclass(frozen=True)
-class PoolingStatus:
-    """How far one array is."""
-
-    model: str
-    checkpoint: str
-    array: str
-    done: int
-    total: int
-    """Shards that hold any of the store's texts."""
-    last_commit: float | None
-    """Seconds since 1970."""
-    tokens_per_second: float | None
-    """Over the shards committed so far."""
-
-
 def describe_store(store: Store) -> StoreInfo:
     """What a store holds. Reads metadata and ledgers, no states."""
     texts = store.texts()
@@ -81,16 +63,6 @@ def describe_store(store: Store) -> StoreInfo:
         n_scores=len(store.scores()),
         n_metrics=len(store.metric_table()),
     )
-
-
-def extraction_status(store: Store) -> list[PoolingStatus]:
-    """How many shards of every array are done, of those that hold any of the store's texts."""
-    return [
-        status
-        for model in store.models()
-        for checkpoint in store.checkpoints(model)
-        for status in _statuses(store, store.checkpoint(model, checkpoint))
-    ]
 
 
 def _model(store: Store, name: str) -> ModelInfo:
@@ -114,25 +86,3 @@ def _checkpoint(group: CheckpointGroup) -> CheckpointInfo:
         has_head=group.has_head(),
         n_bytes=sum(record["bytes"] for record in group.ledger.records()),
     )
-
-
-def _statuses(store: Store, group: CheckpointGroup) -> list[PoolingStatus]:
-    records = group.ledger.records()
-    shards = set(np.unique(store.text_rows() // group.layout.rows_per_shard).tolist())
-    statuses = []
-    for pooling in group.poolings():
-        array = f"{pooling}_pool"
-        mine = [record for record in records if record["array"] == array]
-        seconds = sum(record["seconds"] for record in mine)
-        statuses.append(
-            PoolingStatus(
-                model=group.model,
-                checkpoint=group.checkpoint,
-                array=array,
-                done=len(group.committed(pooling) & shards),
-                total=len(shards),
-                last_commit=max((record["at"] for record in mine), default=None),
-                tokens_per_second=sum(r["n_tokens"] for r in mine) / seconds if seconds else None,
-            )
-        )
-    return statuses

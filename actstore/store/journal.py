@@ -42,12 +42,13 @@ def _whole_lines(key: str, data: bytes) -> list[dict[str, Json]]:
     """The records of one journal, less a last line that a killed process left torn."""
     *lines, _torn = data.split(b"\n")
     try:
-        return [json.loads(line) for line in lines]
+        records: list[dict[str, Json]] = json.loads(b"[" + b",".join(lines) + b"]")
     except ValueError as error:
         raise CorruptShardError(
             f"{key} is damaged: {error}. Restore it from a copy, or delete it: the shards that "
             "only it records are then extracted again."
         ) from error
+    return records
 
 
 @cache

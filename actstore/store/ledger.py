@@ -52,13 +52,13 @@ class Ledger:
 
     def committed(self, array: str) -> set[int]:
         """The shards of an array that are done."""
-        present = {
-            int(name.split(".")[2])
-            for name in self.storage.names(join(self.prefix, array))
-            if name.startswith("c.")
-        }
         recorded = {cast(int, r["shard"]) for r in self.records() if r["array"] == array}
-        return present & recorded
+        return self.present(array) & recorded
+
+    def present(self, array: str) -> set[int]:
+        """The shards of an array whose objects exist, recorded or not."""
+        names = self.storage.names(join(self.prefix, array))
+        return {int(name.split(".")[2]) for name in names if name.startswith("c.")}
 
     def commit(
         self,

@@ -27,6 +27,7 @@ from actstore.store.shards import choose_layout
 from actstore.store.storage import LocalStorage, join, open_storage
 from actstore.store.texts import TextTable
 from actstore.store.zarr_metadata import (
+    DOCUMENT,
     begin_array,
     chunked_array,
     read_array,
@@ -191,8 +192,7 @@ class Store:
 
     def models(self) -> list[str]:
         """The models that checkpoints were extracted of, as they were named."""
-        keys = [key for key in self.storage.names(_MODELS) if key != "zarr.json"]
-        return [read_attributes(self.storage, join(_MODELS, key))["model"] for key in keys]
+        return [attributes["model"] for attributes in self._groups_in(_MODELS)]
 
     def only_model(self) -> str:
         """The model, where the store holds just one. Raises InvalidInputError."""
@@ -206,11 +206,8 @@ class Store:
 
     def checkpoints(self, model: str) -> list[str]:
         """A model's checkpoints in training order. Raises UnknownNameError."""
-        prefix = self._model_prefix(model)
-        nodes = {"zarr.json", N_TOKENS.name, TRUNCATED.name}
-        keys = [key for key in self.storage.names(prefix) if key not in nodes]
-        attributes = [read_attributes(self.storage, join(prefix, key)) for key in keys]
-        return by_training_step(one["checkpoint"] for one in attributes)
+        groups = self._groups_in(self._model_prefix(model))
+        return by_training_step(one["checkpoint"] for one in groups if "checkpoint" in one)
 
     def checkpoint(self, model: str, checkpoint: str) -> CheckpointGroup:
         """One checkpoint. Raises UnknownNameError."""
@@ -307,6 +304,12 @@ class Store:
                 return prefix
         look_up("model in this store", model, self.models(), f"List: actstore info {self.url}")
         raise AssertionError(f"{self.url} lists {model} but has no group of it")
+
+    def _groups_in(self, prefix: str) -> list[dict[str, Any]]:
+        """The attributes of the nodes in a group; one whose document is not written is none yet."""
+        keys = [join(prefix, name) for name in self.storage.names(prefix)]
+        begun = [key for key in keys if self.storage.exists(join(key, DOCUMENT))]
+        return [read_attributes(self.storage, key) for key in begun]
 
     def _begin_model(self, spec: CheckpointSpec) -> None:
         """What all checkpoints of a model share: the tokenisation and the rows in a shard."""
