@@ -29,30 +29,43 @@ def merge_adapter(model: Any, adapter: Source, *, pickled: bool) -> Any:
     files = own_weight_files(adapter, pickled=pickled)
     names = {tensor.name for path in files for tensor in tensors_of(path, sampled=True)}
     target = model if _is_of(model, names) else model.base_model
-    merged = _load(target, files[0].parent, adapter, names).merge_and_unload(safe_merge=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of weights without a place, checked here instead
+        peft_model = _load(target, files[0].parent, adapter)
+        _require_fit(peft_model, names, adapter)
+        merged = peft_model.merge_and_unload(safe_merge=True)
     assert merged is target, "PEFT merges in place"
     return model
 
 
-def _load(target: nn.Module, folder: Path, adapter: Source, names: set[str]) -> Any:
-    """The PeftModel of a module, every weight of the adapter in its place."""
-    from peft import PeftModel, get_peft_model_state_dict
+def _load(target: nn.Module, folder: Path, adapter: Source) -> Any:
+    from peft import PeftConfig, PeftModel
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of weights without a place, checked here instead
-        model = PeftModel.from_pretrained(target, folder, torch_device="cpu")
-        if not hasattr(model.base_model, "merge_and_unload"):
-            raise _cannot_merge(adapter, f"a {model.active_peft_config.peft_type} has no weights")
-        there = set(get_peft_model_state_dict(model, save_embedding_layers=False))
-    own = {name for name, _ in model.get_base_model().named_parameters()}
-    misplaced = (there - names) | {n for n in names - there if n.removeprefix(_PREFIX) not in own}
-    if misplaced:
+    try:
+        config = PeftConfig.from_pretrained(folder)
+        if config.is_prompt_learning:
+            raise _cannot_merge(adapter, f"{config.peft_type.value} changes no weights")
+        return PeftModel.from_pretrained(target, folder, torch_device="cpu")
+    except (ValueError, RuntimeError, AttributeError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise _cannot_merge(adapter, f"PEFT says of {type(target).__name__}: {reason}") from error
+
+
+def _require_fit(model: Any, names: set[str], adapter: Source) -> None:
+    """Raise InvalidInputError unless each weight of an adapter has its place, and each place one.
+
+    names: of the adapter's weights. PEFT itself only warns, and leaves the model as it was there.
+    """
+    from peft import get_peft_model_state_dict
+
+    places = set(get_peft_model_state_dict(model, save_embedding_layers=False))
+    own = {f"{_PREFIX}{name}" for name, _ in model.get_base_model().named_parameters()}
+    if misplaced := (places - names) | (names - places - own):
         raise InvalidInputError(
-            f"The PEFT adapter {adapter.model} at {adapter.checkpoint} does not fit "
-            f"{type(target).__name__}: {len(misplaced)} weights have no counterpart, the first: "
-            f"{min(misplaced)}. Correct base_model_name_or_path in its adapter_config.json."
+            f"The PEFT adapter {adapter.model} at {adapter.checkpoint} does not fit its base "
+            f"model: {len(misplaced)} weights have no counterpart, the first: {min(misplaced)}. "
+            "Correct base_model_name_or_path in its adapter_config.json."
         )
-    return model
 
 
 def _is_of(model: nn.Module, names: set[str]) -> bool:
@@ -64,5 +77,5 @@ def _is_of(model: nn.Module, names: set[str]) -> bool:
 def _cannot_merge(adapter: Source, reason: str) -> InvalidInputError:
     return InvalidInputError(
         f"Cannot merge the PEFT adapter {adapter.model} at {adapter.checkpoint}: {reason}. "
-        "Save the adapted model whole and extract that one."
+        "Correct its adapter_config.json, or save the adapted model whole and extract that."
     )

@@ -23,7 +23,7 @@ from actstore.errors import InvalidInputError, ModelStructureError
 from actstore.extract.adapters import merge_adapter
 from actstore.extract.blocks import ModelStructure, find_structure
 from actstore.extract.layers import require_padding_to_be_ignored
-from actstore.extract.placement import DeviceMap, input_device, parse_device_map
+from actstore.extract.placement import DeviceMap, device_of, parse_device_map
 from actstore.extract.sources import Source
 
 
@@ -94,7 +94,7 @@ def load_model(source: Source, settings: LoadSettings, *, lm_head: bool) -> Load
     require_padding_to_be_ignored(structure)
     _require_weights(model, structure, missing)
     lm = model if lm_head and auto is not AutoModel and not missing else None
-    return LoadedModel(source, structure, lm, input_device(base), dtype)
+    return LoadedModel(source, structure, lm, device_of(base.get_input_embeddings()), dtype)
 
 
 def resolve_device(name: str) -> torch.device:

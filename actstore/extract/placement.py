@@ -1,12 +1,12 @@
-"""One model over several devices: what `--device-map` says, and where the input goes."""
+"""One model over several devices: what `--device-map` says, and where a module runs."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import nn
 
 from actstore.errors import InvalidInputError
 from actstore.extract.extras import require_package
@@ -37,11 +37,13 @@ def parse_device_map(written: str) -> DeviceMap:
     return device_map
 
 
-def input_device(model: Any) -> torch.device:
-    """The device on which a model takes token ids: that of its embedding when it runs."""
-    embedding = model.get_input_embeddings()
-    device = getattr(getattr(embedding, "_hf_hook", None), "execution_device", None)
-    return embedding.weight.device if device is None else torch.device(device)
+def device_of(module: nn.Module) -> torch.device:
+    """The device a module runs on, which weights that wait on disk or CPU do not tell."""
+    device = getattr(getattr(module, "_hf_hook", None), "execution_device", None)
+    if device is not None:
+        return torch.device(device)
+    weights = next(module.parameters(), None)
+    return torch.device("cpu") if weights is None else weights.device
 
 
 def _unreadable(written: str, reason: str) -> InvalidInputError:
