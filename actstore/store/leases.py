@@ -20,7 +20,8 @@ import os
 import re
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from threading import Event, Lock, Thread
 from typing import Self
@@ -32,6 +33,7 @@ from actstore.store.zarr_metadata import DOCUMENT, write_group
 
 _FOLDER = "leases"
 _NAME = re.compile(r"([0-9a-f]{32})\.(\d+)\.lease")
+_POLL_SECONDS = 0.2
 _RENEWALS = 4
 """In the time a lease lasts: three may fail before it is lost."""
 
@@ -124,6 +126,8 @@ class Leases:
         for lease in list(self._held):
             with suppress(OSError):  # it expires by itself
                 lease.release()
+        with suppress(OSError):
+            self._delete_forgotten()
 
     def claim(self, unit: str) -> Lease | None:
         """The unit, for this worker alone; None if another live worker has it. Never waits.
@@ -148,6 +152,16 @@ class Leases:
         with self._lock:
             self._held.add(lease)
         return lease
+
+    @contextmanager
+    def alone(self, unit: str) -> Iterator[Lease]:
+        """Hold a unit inside the block; waits until it is free."""
+        while (lease := self.claim(unit)) is None:
+            time.sleep(_POLL_SECONDS)
+        try:
+            yield lease
+        finally:
+            lease.release()
 
     def release(self, lease: Lease) -> None:
         """See `Lease.release`."""
@@ -202,10 +216,25 @@ class Leases:
         self.storage.replace(lease.key, renewed.to_json())
         lease.info = renewed
 
+    def _delete_forgotten(self) -> None:
+        """Delete what a signal that came in the middle of a claim made this worker forget."""
+        for name, there in _generations(self.storage).items():
+            for key in (_key(name, generation) for generation in there):
+                info = LeaseInfo.from_json(_read(self.storage, key) or b"")
+                if info is not None and info.worker == self.worker:
+                    self.storage.delete(key)
+
     def _delete(self, lease: Lease) -> None:
         """Delete a lease's object unless it is another worker's by now."""
         if _read(self.storage, lease.key) == lease.info.to_json():
             self.storage.delete(lease.key)
+
+
+@contextmanager
+def alone(storage: Storage, unit: str, *, seconds: float = 60.0) -> Iterator[None]:
+    """Hold one unit inside the block, as the only worker of all; waits until it is free."""
+    with Leases(storage, seconds=seconds) as leases, leases.alone(unit):
+        yield
 
 
 def live_leases(storage: Storage) -> list[LeaseInfo]:

@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _MODELS = "models"
+_FOLDERS = (_MODELS, "texts", "tasks", "suites", "scores", "metrics", "leases", "runs")
 
 
 def open_store(url: str | os.PathLike[str]) -> Store:
@@ -67,23 +69,34 @@ def open_store(url: str | os.PathLike[str]) -> Store:
 def create_store(url: str | os.PathLike[str]) -> Store:
     """Create a store, or open the one that is there.
 
-    Raises InvalidInputError where something else is in the way.
+    Any number of processes may do so at once, and one that is killed meanwhile leaves what the next
+    completes. Raises InvalidInputError or NotAStoreError where something else is in the way.
     """
     storage = open_storage(url)
     if storage.root.is_file():
         raise InvalidInputError(f"{storage.url} is a file; a store is a folder. Choose another.")
-    if storage.names(""):
+    with suppress(NotAStoreError):
         return open_store(url)
+    if not _only_begun(storage):
+        return open_store(url)  # another process has just created it, or it is something else
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     attributes: dict[str, Json] = {
         "format_version": FORMAT_VERSION,
         "created_by": f"actstore {__version__}",
         "created_at": now,
     }
-    for folder in (_MODELS, "texts", "tasks", "suites", "scores", "metrics", "leases", "runs"):
+    for folder in _FOLDERS:
         write_group(storage, folder, {})  # a folder that is no group makes zarr and xarray warn
     write_group(storage, "", {"actstore": attributes})
     return Store(storage)
+
+
+def _only_begun(storage: LocalStorage) -> bool:
+    """Whether there is nothing but what a killed `create_store` leaves."""
+    folders = storage.names("")
+    return {*folders} <= {*_FOLDERS} and all(
+        {*storage.names(folder)} <= {DOCUMENT} for folder in folders
+    )
 
 
 class Store:
