@@ -151,7 +151,7 @@ def _token_sources(
         raise MissingShardsError(
             f"{group.storage.url} has no token states of {group.model} at {group.checkpoint}. Run: "
             f"actstore extract {group.storage.url} --model {group.model} "
-            f"--checkpoints {group.checkpoint} --token-sample 200"
+            f"--checkpoints {group.checkpoint} --tokens 200"
         )
     for name in names:
         sample = group.token_sample(name)

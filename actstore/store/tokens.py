@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from actstore.errors import MissingShardsError
+from actstore.errors import MissingShardsError, PlanMismatchError
 from actstore.refs import look_up
 from actstore.store import schema
 from actstore.store.arrays import Shard, ShardedArray, shards_of
 from actstore.store.ledger import Ledger, ShardStats
-from actstore.store.plan import CheckpointSpec, require_same
+from actstore.store.plan import CheckpointSpec
 from actstore.store.shards import ShardBuilder, ShardLayout, choose_layout
 from actstore.store.storage import join
 from actstore.store.zarr_metadata import (
@@ -152,15 +152,12 @@ def begin_token_sample(
 ) -> TokenSample:
     """Create a sample, or join the one that is there; PlanMismatchError if its texts differ."""
     storage, prefix = ledger.storage, join(ledger.prefix, "tokens", name)
-    longest = max(len(text.token_id) for text in texts)
-    total = sum(len(text.token_id) for text in texts)
-    layout = _layout(spec, total, longest)
-    arrays = _token_axis(texts, layout.rows_per_shard)
+    lengths = np.array([len(text.token_id) for text in texts], np.int64)
+    layout = _layout(spec, int(lengths.sum()), int(lengths.max()))
+    arrays = _token_axis(texts, lengths, layout.rows_per_shard)
     if storage.exists(join(prefix, "zarr.json")):
         sample = TokenSample(ledger, spec, name)
-        stored: dict[str, Any] = {"rows": sample.spans["row"].tolist(), "n_tokens": len(sample.row)}
-        asked: dict[str, Any] = {"rows": [t.row for t in texts], "n_tokens": len(arrays["row"])}
-        require_same(f"Token sample {name!r}", stored, asked, "Give it another name.")
+        _require_same_texts(sample, arrays)
         return sample
     for key, values in arrays.items():
         write_array(storage, join(prefix, key), values, ("token",), rows_per_chunk=1 << 16)
@@ -183,27 +180,51 @@ def _layout(spec: CheckpointSpec, n_tokens: int, longest: int) -> ShardLayout:
     )
 
 
-def _token_axis(texts: Sequence[TokenisedText], size: int) -> Mapping[str, NDArray[Any]]:
+def _require_same_texts(sample: TokenSample, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Raise PlanMismatchError unless a stored sample is of the texts of a token axis."""
+    if np.array_equal(sample.row, arrays["row"]) and np.array_equal(
+        sample.token_id, arrays["token_id"]
+    ):
+        return
+    stored, asked = (np.unique(rows[rows >= 0]) for rows in (sample.row, arrays["row"]))
+    shared = np.intersect1d(stored, asked, assume_unique=True)
+    raise PlanMismatchError(
+        f"Token sample {sample.name!r} of {sample.spec.model} at {sample.spec.checkpoint} was "
+        f"begun with other texts: the store has {len(stored)} rows, asked are {len(asked)}, and "
+        f"{len(shared)} are in both. Ask for the same texts (the same selection and seed), or "
+        "give the sample another name."
+    )
+
+
+def _token_axis(
+    texts: Sequence[TokenisedText], lengths: NDArray[np.int64], size: int
+) -> Mapping[str, NDArray[Any]]:
     """The token axis: texts one behind the other, none across a shard boundary."""
-    starts, end = [], 0
-    for text in texts:
-        n = len(text.token_id)
+    starts = _starts(lengths, size)
+    place = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    tokens, end = np.repeat(starts, lengths) + place, int(starts[-1] + lengths[-1])
+
+    def axis(values: NDArray[Any], dtype: type, padding: int) -> NDArray[Any]:
+        spread: NDArray[Any] = np.full(end, padding, dtype)
+        spread[tokens] = values
+        return spread
+
+    rows = np.array([text.row for text in texts], np.int64)
+    return {
+        "row": axis(np.repeat(rows, lengths), np.int64, -1),
+        "position": axis(place, np.int32, -1),
+        "token_id": axis(np.concatenate([text.token_id for text in texts]), np.int32, -1),
+        "is_special": axis(np.concatenate([text.is_special for text in texts]), bool, 0),
+        "n_bytes": axis(np.concatenate([text.n_bytes for text in texts]), np.int32, 0),
+    }
+
+
+def _starts(lengths: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Where each text begins on the token axis."""
+    starts, end = np.empty(len(lengths), np.int64), 0
+    for i, n in enumerate(lengths.tolist()):
         if end % size + n > size:
             end = -(-end // size) * size
-        starts.append(end)
+        starts[i] = end
         end += n
-    arrays: dict[str, NDArray[Any]] = {
-        "row": np.full(end, -1, np.int64),
-        "position": np.full(end, -1, np.int32),
-        "token_id": np.full(end, -1, np.int32),
-        "is_special": np.zeros(end, bool),
-        "n_bytes": np.zeros(end, np.int32),
-    }
-    for start, text in zip(starts, texts, strict=True):
-        span = slice(start, start + len(text.token_id))
-        arrays["row"][span] = text.row
-        arrays["position"][span] = np.arange(len(text.token_id))
-        arrays["token_id"][span] = text.token_id
-        arrays["is_special"][span] = text.is_special
-        arrays["n_bytes"][span] = text.n_bytes
-    return arrays
+    return starts

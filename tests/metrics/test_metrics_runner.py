@@ -231,7 +231,7 @@ def test_a_layer_that_was_not_extracted_is_refused(tmp_path: Path) -> None:
 
 def test_token_metrics_without_a_sample_name_the_command(tmp_path: Path) -> None:
     small = small_store(tmp_path, sample=False)
-    with pytest.raises(MissingShardsError, match=r"actstore extract .*--token-sample"):
+    with pytest.raises(MissingShardsError, match=r"actstore extract .*--tokens 200"):
         compute_metrics(small.store, MetricsRequest(MODEL, metrics=("prompt_entropy",)))
 
 
@@ -246,7 +246,7 @@ def test_metrics_nobody_named_are_left_out_with_the_reason(tmp_path: Path) -> No
     report = compute_metrics(small.store, MetricsRequest(MODEL, layers="0"))
     assert {METRICS[record.metric].over for record in report.records} == {"pooled"}
     assert len(report.not_possible) == 4  # tokens and lens, of two checkpoints
-    assert all("--token-sample" in note for note in report.not_possible)
+    assert all("--tokens 200" in note for note in report.not_possible)
     assert report.not_possible[0].startswith("curvature, prompt_entropy: ")
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,19 @@ def test_no_text_straddles_a_shard_and_padding_is_marked(group: CheckpointGroup)
     assert len(sample.row) - padding.sum() == sum(LENGTHS)
 
 
+def test_the_token_axis_is_the_texts_one_behind_the_other(group: CheckpointGroup) -> None:
+    given = [replace(text, row=9 - text.row) for text in texts(LENGTHS)]
+    sample = group.begin_token_sample("few", given)
+    used = sample.row >= 0
+    np.testing.assert_array_equal(sample.row[used], np.repeat([t.row for t in given], LENGTHS))
+    for name in ("token_id", "is_special", "n_bytes"):
+        expected = np.concatenate([getattr(text, name) for text in given])
+        np.testing.assert_array_equal(getattr(sample, name)[used], expected)
+    np.testing.assert_array_equal(
+        sample.position[used], np.concatenate([np.arange(n) for n in LENGTHS])
+    )
+
+
 def test_a_text_longer_than_the_usual_shard_gets_a_longer_one(group: CheckpointGroup) -> None:
     sample = group.begin_token_sample("long", texts([3, 700]))
     assert sample.layout.rows_per_shard == 1024
@@ -84,8 +98,13 @@ def test_xarray_opens_a_sample_with_its_labels(group: CheckpointGroup) -> None:
 def test_a_sample_is_joined_by_the_same_texts_and_refused_to_others(group: CheckpointGroup) -> None:
     group.begin_token_sample("few", texts(LENGTHS))
     assert group.begin_token_sample("few", texts(LENGTHS)).name == "few"
-    with pytest.raises(PlanMismatchError, match="Token sample 'few'.*rows"):
+    with pytest.raises(
+        PlanMismatchError, match="'few'.*has 6 rows, asked are 5, and 5 are in both"
+    ):
         group.begin_token_sample("few", texts(LENGTHS[:-1]))
+    others = [replace(text, token_id=text.token_id + 1) for text in texts(LENGTHS)]
+    with pytest.raises(PlanMismatchError, match="'few'"):
+        group.begin_token_sample("few", others)
 
 
 def test_an_unfinished_sample_and_an_unknown_one_say_what_to_do(group: CheckpointGroup) -> None:
