@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
@@ -35,8 +36,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
     drawn = Table(title=title or None, title_justify="left", header_style="bold")
     body = [[_cell(value) for value in row] for row in rows]
     for index, name in enumerate(columns):
-        numeric = all(row[index].replace(",", "").replace(".", "").isdigit() for row in body)
-        drawn.add_column(name, justify="right" if numeric and body else "left", overflow="fold")
+        found = {re.sub("[,./]", "", row[index]) for row in body} - {"–"}
+        numeric = bool(found) and all(cell.isdigit() for cell in found)
+        drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in body:
         drawn.add_row(*row)
     console.print(drawn)
