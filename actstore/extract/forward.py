@@ -1,39 +1,61 @@
 """Texts through the model: batches in, states of every wanted layer out.
 
-Batches are a pure function of a shard's texts and the settings: sorted by length, as many texts as
-the token budget takes. So the numbers of a shard do not depend on where a run began or resumed.
-Only running out of device memory splits a batch further.
+Nothing here waits for the device: while it computes a batch, the one before is copied to the host
+and the one before that is read. Only running out of device memory splits a batch further.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from actstore.errors import InvalidInputError, StateRangeError
+from actstore.errors import InvalidInputError
+from actstore.extract.batching import Batch, Ints, batches, packed_batch, padded_batch
+from actstore.extract.compiling import compile_blocks
 from actstore.extract.layers import run_layers
+from actstore.extract.layouts import find_packing
+from actstore.extract.learnt import Packing
 from actstore.extract.load import LoadedModel
-from actstore.extract.pooling import NamedPooling, require_tokens
+from actstore.extract.memory import DoesNotFitError, in_pieces
+from actstore.extract.pooling import NamedPooling, pool_all
+from actstore.extract.state_range import StatesOf, keep, require_range
+from actstore.extract.transfer import Arrival, delayed, transfer_from
 
-Ints = NDArray[np.integer[Any]]
 TOKEN_STATES = "states"
+
+
+class TokenMetric(Protocol):
+    """A number of each text, from its token states at one layer."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def compute(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """(hidden, mask) -> (text,) float32. hidden: (text, token, hidden), padded on the right
+        with whatever. mask: (text, token) bool. NaN where the number is undefined."""
 
 
 @dataclass(frozen=True)
 class ForwardSettings:
-    """What of a forward is kept, and how much goes through at once."""
+    """What of a forward is kept, and how it runs."""
 
     layers: tuple[int, ...]
     dtype: str
     """Of the states kept: float16 or float32."""
     batch_tokens: int
     """Most tokens in a batch, padding included; a longer text goes alone."""
+    packed: bool | None = None
+    """Run a batch's texts one behind the other, without padding. None: where attention kernels for
+    it are in use and the model's states stay the same."""
+    compile: bool = False
+    """Compile the blocks before the first batch."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +67,8 @@ class BatchStates:
     states: Mapping[str, NDArray[Any]]
     """By pooling: (layer, text, hidden). Token states: (layer, token, hidden), text after text."""
     max_abs: float
+    values: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """By token metric: (layer, text)."""
 
 
 def pooled_states(
@@ -53,143 +77,164 @@ def pooled_states(
     rows: Ints,
     poolings: Sequence[NamedPooling],
     settings: ForwardSettings,
+    token_metrics: Sequence[TokenMetric] = (),
 ) -> Iterator[BatchStates]:
-    """Pooled states of some texts, a batch at a time, longest texts first.
+    """Pooled states and token metrics of some texts, a batch at a time, longest texts first.
 
     token_ids: of each text. rows: (text,), what to call the texts in an error. Each layer is pooled
     on the device as it is produced. Raises StateRangeError for states that the kept dtype cannot
     hold, and InvalidInputError for a text that does not fit on the device alone.
     """
+    norm = model.structure.final_norm
+    assert norm or not any(p.normed for p in poolings), "without a norm, only raw states are stored"
+    engine = _Engine(model, rows, settings)
 
-    def run(texts: Ints) -> BatchStates:
-        ids, mask = _padded([token_ids[i] for i in texts], model)
+    def start(texts: Ints) -> _Started:
+        batch = engine.batch([token_ids[i] for i in texts])
         vectors: dict[str, list[Tensor]] = {pooling.name: [] for pooling in poolings}
+        values: dict[str, list[Tensor]] = {metric.name: [] for metric in token_metrics}
 
-        def take(_: int, hidden: Tensor) -> None:
-            normed = _normed(model, hidden) if any(p.normed for p in poolings) else hidden
-            for named in poolings:
-                source = normed if named.normed else hidden
-                vectors[named.name].append(named.pooling.pool(source, mask))
+        def take(_: int, states: Tensor) -> None:
+            hidden = batch.by_text(states)
+            real = batch.real.on(hidden.device)
+            for named, pooled in zip(poolings, pool_all(hidden, real, poolings, norm), strict=True):
+                vectors[named.name].append(pooled.to(model.device))
+            for metric in token_metrics:
+                values[metric.name].append(metric.compute(hidden, real.mask).to(model.device))
 
-        run_layers(model.structure, ids, mask, settings.layers, take)
-        return _kept(vectors, texts, rows[texts], settings)
+        engine.run(batch, take)
+        sent = {name: [engine.send(of_one)] for name, of_one in vectors.items()}
+        metrics = {name: engine.transfer.send(torch.stack(v)) for name, v in values.items()}
+        return _Started(texts, rows[texts], sent, metrics)
 
-    yield from _run_all(token_ids, rows, settings.batch_tokens, run)
+    yield from engine.run_all(token_ids, start)
 
 
 def token_states(
     model: LoadedModel, token_ids: Sequence[Ints], rows: Ints, settings: ForwardSettings
 ) -> Iterator[BatchStates]:
-    """The states of every token of some texts, a batch at a time: as `pooled_states` does."""
+    """The states of every token of some texts, a batch at a time: as `pooled_states` does.
 
-    def run(texts: Ints) -> BatchStates:
-        ids, mask = _padded([token_ids[i] for i in texts], model)
-        layers: list[Tensor] = []
-        run_layers(model.structure, ids, mask, settings.layers, lambda _, h: layers.append(h[mask]))
-        lengths = [len(token_ids[i]) for i in texts]
-        return _kept({TOKEN_STATES: layers}, texts, np.repeat(rows[texts], lengths), settings)
-
-    yield from _run_all(token_ids, rows, settings.batch_tokens, run)
-
-
-def batches(lengths: Ints, batch_tokens: int) -> list[Ints]:
-    """Indices of the texts of each batch, longest first; ties keep their order.
-
-    lengths: (text,), tokens. A batch's texts times its longest text is at most batch_tokens, of
-    which padding takes at most one in 64: beyond that, another batch costs less than the padding.
+    Each layer leaves the device as it is produced.
     """
-    order = np.argsort(-lengths.astype(np.int64), kind="stable")
-    found: list[Ints] = []
-    start = 0
-    while start < len(order):
-        longest = int(lengths[order[start]])
-        fitting = order[start : start + max(1, batch_tokens // max(1, longest))]
-        padding = np.cumsum(longest - lengths[fitting])
-        stop = start + int(np.searchsorted(padding, batch_tokens // 64, side="right"))
-        found.append(order[start:stop])
-        start = stop
-    return found
+    engine = _Engine(model, rows, settings)
+
+    def start(texts: Ints) -> _Started:
+        batch = engine.batch([token_ids[i] for i in texts])
+        sent: list[_Sent] = []
+        engine.run(batch, lambda _, h: sent.append(engine.send([batch.tokens(h).to(model.device)])))
+        of_tokens = np.repeat(rows[texts], batch.real.lengths)
+        return _Started(texts, of_tokens, {TOKEN_STATES: sent}, {})
+
+    yield from engine.run_all(token_ids, start)
 
 
-def _run_all(
-    token_ids: Sequence[Ints], rows: Ints, batch_tokens: int, run: Callable[[Ints], BatchStates]
-) -> Iterator[BatchStates]:
-    lengths = np.array([len(ids) for ids in token_ids], np.int64)
-    for texts in batches(lengths, batch_tokens):
-        yield from _in_pieces(texts, rows, lengths, run)
+@dataclass(frozen=True)
+class _Sent:
+    """States of some layers on their way to the host."""
+
+    states: Arrival
+    check: Arrival
 
 
-def _in_pieces(
-    texts: Ints, rows: Ints, lengths: Ints, run: Callable[[Ints], BatchStates]
-) -> Iterator[BatchStates]:
-    """Run a batch; if the device runs out of memory, its halves."""
-    try:
-        done = run(texts)
-    except torch.OutOfMemoryError as error:
-        if len(texts) == 1:
+@dataclass(frozen=True)
+class _Started:
+    """A batch that the device was given."""
+
+    texts: Ints
+    rows: Ints
+    """Of each vector."""
+    states: Mapping[str, Sequence[_Sent]]
+    """Layer after layer."""
+    values: Mapping[str, Arrival]
+
+
+class _Engine:
+    """Runs batches of one model under the same settings."""
+
+    def __init__(self, model: LoadedModel, rows: Ints, settings: ForwardSettings) -> None:
+        self.model, self.rows, self.settings = model, rows, settings
+        self.transfer = transfer_from(model.device)
+        self.packing = _packing(model, settings.packed)
+        if settings.compile and not model.learnt.compiled:
+            compile_blocks(model.structure)
+            model.learnt.compiled = True
+
+    def batch(self, token_ids: Sequence[Ints]) -> Batch:
+        device = self.model.device
+        if self.packing is not None:
+            return packed_batch(token_ids, self.packing, device)
+        padding = getattr(self.model.structure.base.config, "pad_token_id", None)
+        padding = padding if isinstance(padding, int) else 0
+        return padded_batch(token_ids, padding, self.model.masks, device)
+
+    def run(self, batch: Batch, take: Callable[[int, Tensor], None]) -> None:
+        layers = self.settings.layers
+        run_layers(self.model.structure, batch.token_ids, batch.mask, layers, take, batch.inputs)
+
+    def send(self, layers: Sequence[Tensor]) -> _Sent:
+        """Begin to copy states, converted for storing. layers: (vector, hidden) each."""
+        with torch.inference_mode():
+            kept = keep(layers, getattr(torch, self.settings.dtype))
+        return _Sent(self.transfer.send(kept.states), self.transfer.send(kept.check))
+
+    def run_all(
+        self, token_ids: Sequence[Ints], start: Callable[[Ints], _Started]
+    ) -> Iterator[BatchStates]:
+        lengths = np.array([len(ids) for ids in token_ids], np.int64)
+        try:
+            for started in delayed(self._started(lengths, start), self.transfer.in_flight):
+                yield self._finished(started)
+        except DoesNotFitError as error:
             raise InvalidInputError(
-                f"The text in row {rows[texts[0]]} ({lengths[texts[0]]} tokens) does not fit on "
-                "the device alone. Cut texts (--max-tokens), compute in half precision "
+                f"The text in row {self.rows[error.text]} ({lengths[error.text]} tokens) does not "
+                "fit on the device alone. Cut texts (--max-tokens), compute in half precision "
                 "(--compute-dtype bfloat16) or use a larger device."
             ) from error
-    else:
-        yield done
-        return
-    torch.cuda.empty_cache()
-    middle = len(texts) // 2
-    for half in (texts[:middle], texts[middle:]):
-        yield from _in_pieces(half, rows, lengths, run)
+
+    def _started(self, lengths: Ints, start: Callable[[Ints], _Started]) -> Iterator[_Started]:
+        packed = self.packing is not None
+
+        def n_tokens(texts: Ints) -> int:
+            return int(lengths[texts].sum() if packed else len(texts) * lengths[texts].max())
+
+        for texts in batches(lengths, self.settings.batch_tokens, packed=packed):
+            yield from in_pieces(texts, n_tokens, start, self.model.learnt)
+
+    def _finished(self, started: _Started) -> BatchStates:
+        """Wait for a batch and check it."""
+        states, largest = {}, 0.0
+        for name, sent in started.states.items():
+            check = np.concatenate([one.check.array() for one in sent], axis=1)
+            layers, dtype = self.settings.layers, self.settings.dtype
+            what = StatesOf(name, layers, started.rows, dtype, self.model.dtype)
+            largest = max(largest, require_range(check, what))
+            arrays = [one.states.array() for one in sent]
+            states[name] = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        values = {name: arrival.array() for name, arrival in started.values.items()}
+        return BatchStates(started.texts, states, largest, values)
 
 
-def _padded(token_ids: Sequence[Ints], model: LoadedModel) -> tuple[Tensor, Tensor]:
-    """Ids and mask (text, token) on the model's device, padded on the right."""
-    width = max(len(ids) for ids in token_ids)
-    padding = model.structure.base.config.pad_token_id  # type: ignore[union-attr]
-    ids = np.full((len(token_ids), width), padding if isinstance(padding, int) else 0, np.int64)
-    lengths = np.array([len(one) for one in token_ids])
-    mask = np.arange(width) < lengths[:, None]
-    ids[mask] = np.concatenate(list(token_ids))
-    require_tokens(torch.from_numpy(mask))
-    return torch.from_numpy(ids).to(model.device), torch.from_numpy(mask).to(model.device)
+def _packing(model: LoadedModel, wanted: bool | None) -> Packing | None:
+    """How texts are packed; None if they are padded. Raises InvalidInputError if they cannot be."""
+    if wanted is False or (wanted is None and not _has_flash_attention(model)):
+        return None
+    learnt = model.learnt
+    if not learnt.packing_tried:
+        learnt.packing, learnt.packing_tried = find_packing(model.structure), True
+    if wanted and learnt.packing is None:
+        raise InvalidInputError(
+            f"{type(model.structure.base).__name__} cannot run packed texts with "
+            f"{_attention(model)} attention: their states would not be those of each text alone. "
+            "Leave --packed away, or try --attn flash_attention_2."
+        )
+    return learnt.packing
 
 
-def _normed(model: LoadedModel, hidden: Tensor) -> Tensor:
-    norm = model.structure.final_norm
-    assert norm is not None, "without a final norm, the raw pooling is what is stored"
-    normed: Tensor = norm(hidden)
-    return normed
+def _has_flash_attention(model: LoadedModel) -> bool:
+    return "flash" in _attention(model)
 
 
-def _kept(
-    states: Mapping[str, list[Tensor]], texts: Ints, rows: Ints, settings: ForwardSettings
-) -> BatchStates:
-    """The states as they will be stored, on the CPU; rows: of each vector."""
-    arrays, largest = {}, 0.0
-    for name, layers in states.items():
-        computed = torch.stack(layers)
-        kept = computed.to(getattr(torch, settings.dtype))
-        _require_finite(kept, computed, name, rows, settings)
-        largest = max(largest, float(kept.abs().max()))
-        arrays[name] = kept.cpu().numpy()
-    return BatchStates(texts, arrays, largest)
-
-
-def _require_finite(
-    kept: Tensor, computed: Tensor, name: str, rows: Ints, settings: ForwardSettings
-) -> None:
-    finite = kept.isfinite()
-    if bool(finite.all()):
-        return
-    bad = (~finite.all(dim=-1)).cpu().numpy()
-    layer = int(bad.any(axis=1).argmax())
-    where = list(dict.fromkeys(rows[bad[layer]].tolist()))
-    if computed[layer].isfinite().all():
-        why = f"{float(computed[layer].abs().max()):.4g} is beyond {settings.dtype}"
-        remedy = "Store the states in --dtype float32 (in another store, if this one has begun)."
-    else:
-        why = f"the model's own states are infinite or NaN (computed in {computed.dtype})"
-        remedy = "Compute in --compute-dtype bfloat16 or float32, and store in --dtype float32."
-    raise StateRangeError(
-        f"States of layer {settings.layers[layer]} ({name}) cannot be stored for {len(where)} "
-        f"texts, rows {where[:5]}: {why}. {remedy}"
-    )
+def _attention(model: LoadedModel) -> str:
+    """transformers' name of the attention implementation."""
+    return str(getattr(model.structure.base.config, "_attn_implementation", None))

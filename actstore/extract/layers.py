@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
@@ -45,16 +45,18 @@ class _Tap:
 def run_layers(
     structure: ModelStructure,
     token_ids: Tensor,
-    mask: Tensor,
+    mask: Tensor | None,
     layers: Collection[int],
     take: Callable[[int, Tensor], None],
+    inputs: Mapping[str, Tensor | int] | None = None,
 ) -> None:
     """One forward; calls take(layer, hidden) for each wanted layer, in ascending order.
 
     token_ids, mask: (text, token), on the model's device, padded on the right; positions are the
-    model's own, which right padding leaves as they are. layers: 0 is what the first block takes
-    in, i what block i gives. hidden: (text, token, hidden) in the compute dtype; the model may
-    change it in place once `take` returns. The forward ends with the highest wanted layer.
+    model's own, which right padding leaves as they are. mask: None for none at all. inputs: what
+    the model takes besides, as for packed texts. layers: 0 is what the first block takes in, i what
+    block i gives. hidden: (text, token, hidden) in the compute dtype; the model may change it in
+    place once `take` returns. The forward ends with the highest wanted layer.
     """
     tap = _Tap(layers, take)
     handles = [block.register_forward_hook(tap.after) for block in structure.blocks]
@@ -62,7 +64,8 @@ def run_layers(
     handles.append(first.register_forward_pre_hook(tap.before, with_kwargs=True))
     try:
         with torch.inference_mode():
-            structure.base(input_ids=token_ids, attention_mask=mask.long())
+            attention_mask = None if mask is None else mask.long()
+            structure.base(input_ids=token_ids, attention_mask=attention_mask, **(inputs or {}))
     except _EnoughError:
         pass
     finally:

@@ -6,7 +6,7 @@ import platform
 import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -23,6 +23,8 @@ from actstore.errors import InvalidInputError, ModelStructureError
 from actstore.extract.adapters import merge_adapter
 from actstore.extract.blocks import ModelStructure, find_structure
 from actstore.extract.layers import require_padding_to_be_ignored
+from actstore.extract.layouts import masks_needed
+from actstore.extract.learnt import Learnt, Masks
 from actstore.extract.placement import DeviceMap, device_of, parse_device_map
 from actstore.extract.sources import Source
 
@@ -55,6 +57,8 @@ class LoadedModel:
     """Where token ids go: with a device map, states come from other devices too."""
     dtype: torch.dtype
     """Of the computation."""
+    masks: Masks = Masks.ALWAYS
+    learnt: Learnt = field(default_factory=Learnt, compare=False)
 
 
 def load_config(source: Source) -> transformers.PretrainedConfig:
@@ -94,7 +98,8 @@ def load_model(source: Source, settings: LoadSettings, *, lm_head: bool) -> Load
     require_padding_to_be_ignored(structure)
     _require_weights(model, structure, missing)
     lm = model if lm_head and auto is not AutoModel and not missing else None
-    return LoadedModel(source, structure, lm, device_of(base.get_input_embeddings()), dtype)
+    device = device_of(base.get_input_embeddings())
+    return LoadedModel(source, structure, lm, device, dtype, masks_needed(structure))
 
 
 def resolve_device(name: str) -> torch.device:

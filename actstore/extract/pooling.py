@@ -3,20 +3,63 @@
 Every pooling here takes right-padded states and sums in float32. A name with the suffix `_normed`
 (`mean_normed`) stands for the same pooling of states to which the model's final norm was applied,
 token by token, first.
+
+Nothing is copied to set padding to zero: a batch is reduced in two parts, the tokens that every
+text has and the few columns after them, and only those few are masked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from actstore.errors import InvalidTextError
 from actstore.refs import look_up
 
 NORMED_SUFFIX = "_normed"
+_PIECE = 1 << 18
+"""Elements that are pooled together on a CPU: 1 MiB in float32, which stay in its cache. Normed
+states of a whole batch would not, and cost five times as much."""
+
+
+@dataclass(frozen=True, eq=False)
+class RealTokens:
+    """Which tokens of texts that are padded on the right are real."""
+
+    mask: Tensor
+    """(text, token) bool, on the device of the states; at least one a text (`require_tokens`)."""
+    lengths: NDArray[np.integer[Any]]
+    """(text,), real tokens of each: in the host's memory, so that nothing waits for the device."""
+
+    @classmethod
+    def of(cls, lengths: NDArray[np.integer[Any]], device: torch.device | str = "cpu") -> Self:
+        """The mask of texts of these lengths, as wide as the longest."""
+        mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None])
+        return cls(to_device(mask, device), lengths)
+
+    @property
+    def shortest(self) -> int:
+        """Up to this token, no text is padded."""
+        return int(self.lengths.min())
+
+    @property
+    def padded(self) -> bool:
+        return self.shortest < self.mask.shape[1]
+
+    def on(self, device: torch.device) -> RealTokens:
+        """The same for states on another device."""
+        return RealTokens(self.mask.to(device), self.lengths)
+
+    def __getitem__(self, texts: slice) -> RealTokens:
+        """Those of some of the texts."""
+        return RealTokens(self.mask[texts], self.lengths[texts])
 
 
 @dataclass(frozen=True)
@@ -24,10 +67,9 @@ class Pooling:
     """One way to pool."""
 
     name: str
-    pool: Callable[[Tensor, Tensor], Tensor]
-    """(hidden, mask) -> vectors. hidden: (text, token, hidden), any float dtype, padded on the
-    right. mask: (text, token), True for real tokens, at least one a text (`require_tokens`).
-    Returns (text, hidden) in float32."""
+    pool: Callable[[Tensor, RealTokens], Tensor]
+    """(hidden, real) -> vectors. hidden: (text, token, hidden), any float dtype, padded on the
+    right with whatever: it may be infinite or NaN. Returns (text, hidden) in float32, a copy."""
     reference: str
 
 
@@ -59,17 +101,50 @@ def named_poolings(names: Iterable[str]) -> tuple[NamedPooling, ...]:
     return tuple(_named(name) for name in dict.fromkeys(names))
 
 
-def require_tokens(mask: Tensor) -> None:
-    """Raise InvalidTextError if a text of this mask has no real token: nothing is left to pool.
+def pool_all(
+    hidden: Tensor, real: RealTokens, poolings: Sequence[NamedPooling], norm: nn.Module | None
+) -> list[Tensor]:
+    """The vectors of each pooling: (text, hidden) in float32, on the device of `hidden`.
 
-    mask: (text, token). Reads the mask, so call it before the mask goes to a device.
+    hidden: (text, token, hidden), left as it is. norm: the model's final norm, which the normed
+    poolings need.
     """
-    empty = (~mask.bool().any(dim=1)).nonzero().flatten().tolist()
+    found: list[list[Tensor]] = []
+    for part, tokens in _pieces(hidden, real):
+        normed = part
+        if norm is not None and any(named.normed for named in poolings):
+            normed = norm(part).to(part.device)
+        sources = [normed if named.normed else part for named in poolings]
+        found.append(
+            [named.pooling.pool(s, tokens) for named, s in zip(poolings, sources, strict=True)]
+        )
+    return [torch.cat(of_one) for of_one in zip(*found, strict=True)]
+
+
+def require_tokens(lengths: NDArray[np.integer[Any]]) -> None:
+    """Raise InvalidTextError if a text has no token: nothing is left to pool. lengths: (text,)."""
+    empty = np.flatnonzero(lengths == 0).tolist()
     if empty:
         raise InvalidTextError(
-            f"Texts {empty} of a batch of {len(mask)} have no token: no pooling is defined for "
+            f"Texts {empty} of a batch of {len(lengths)} have no token: no pooling is defined for "
             "them. Remove them from the input."
         )
+
+
+def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """A tensor of the host's memory on a device, without waiting for what that is busy with."""
+    if torch.device(device).type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def _pieces(hidden: Tensor, real: RealTokens) -> Iterator[tuple[Tensor, RealTokens]]:
+    """A batch as it is best pooled: some texts at a time on a CPU, all at once elsewhere."""
+    texts = len(hidden)
+    step = max(1, _PIECE // hidden[0].numel()) if hidden.device.type == "cpu" else texts
+    for start in range(0, texts, step):
+        some = slice(start, start + step)
+        yield hidden[some], real[some]
 
 
 def _named(name: str) -> NamedPooling:
@@ -81,35 +156,41 @@ def _is_normed(name: str) -> bool:
     return name.endswith(NORMED_SUFFIX)
 
 
-def _real(hidden: Tensor, mask: Tensor) -> Tensor:
-    """The states with padding set to zero: what stands there is arbitrary, and may be infinite."""
-    return hidden.masked_fill(~mask.unsqueeze(-1), 0)
+def _parts(hidden: Tensor, real: RealTokens, neutral: float) -> Iterator[tuple[Tensor, slice]]:
+    """The columns that hold real tokens only, then the others with padding set to `neutral`."""
+    yield hidden[:, : real.shortest], slice(real.shortest)
+    longest = int(real.lengths.max())
+    if real.shortest < longest:
+        rest = slice(real.shortest, longest)
+        yield hidden[:, rest].masked_fill(~real.mask[:, rest].unsqueeze(-1), neutral), rest
 
 
-def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
-    count = mask.sum(dim=1, keepdim=True, dtype=torch.float32)
-    return _real(hidden, mask).sum(dim=1, dtype=torch.float32) / count
+def _mean(hidden: Tensor, real: RealTokens) -> Tensor:
+    first, *rest = (part.sum(1, dtype=torch.float32) for part, _ in _parts(hidden, real, 0))
+    return sum(rest, first) / real.mask.sum(dim=1, keepdim=True, dtype=torch.float32)
 
 
-def _last(hidden: Tensor, mask: Tensor) -> Tensor:
+def _last(hidden: Tensor, real: RealTokens) -> Tensor:
     texts = torch.arange(len(hidden), device=hidden.device)
-    return hidden[texts, mask.sum(dim=1) - 1].float()
+    return hidden[texts, real.mask.sum(dim=1) - 1].float()
 
 
-def _first(hidden: Tensor, mask: Tensor) -> Tensor:
-    del mask  # padded on the right: the first token is always real
+def _first(hidden: Tensor, real: RealTokens) -> Tensor:
+    del real  # padded on the right: the first token is always real
     return hidden[:, 0].to(torch.float32, copy=True)  # a view would keep all tokens in memory
 
 
-def _weighted_mean(hidden: Tensor, mask: Tensor) -> Tensor:
+def _weighted_mean(hidden: Tensor, real: RealTokens) -> Tensor:
     position = torch.arange(1, hidden.shape[1] + 1, device=hidden.device, dtype=torch.float32)
-    weight = position * mask
-    weight = weight / weight.sum(dim=1, keepdim=True)
-    return torch.einsum("bt,btd->bd", weight, _real(hidden, mask).float())
+    weight = position * real.mask
+    weight = (weight / weight.sum(dim=1, keepdim=True)).unsqueeze(-1)
+    first, *rest = ((part * weight[:, at]).sum(dim=1) for part, at in _parts(hidden, real, 0))
+    return sum(rest, first)
 
 
-def _max(hidden: Tensor, mask: Tensor) -> Tensor:
-    return hidden.masked_fill(~mask.unsqueeze(-1), -torch.inf).amax(dim=1).float()
+def _max(hidden: Tensor, real: RealTokens) -> Tensor:
+    first, *rest = (part.amax(dim=1) for part, _ in _parts(hidden, real, -torch.inf))
+    return functools.reduce(torch.maximum, rest, first).float()
 
 
 register(
