@@ -8,14 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import xxhash
 from transformers.utils import cached_file
 
 from actstore.errors import ActstoreError, InvalidInputError, UnknownNameError
 from actstore.extract.hub import cached_models, cached_revisions, hub_revisions, prune_commit
 from actstore.refs import by_training_step, look_up, model_name
 
-_READ_AT_ONCE = 16 << 20
 _CONFIGS = ("config.json", "adapter_config.json")
 
 
@@ -113,16 +111,6 @@ def prune(source: Source, keep: Sequence[Source] = ()) -> int:
         return 0
     needed = [one.revision for one in (*keep, *(other.base for other in keep)) if one]
     return prune_commit(source.name, source.revision, [one for one in needed if one])
-
-
-def digest_of_files(paths: list[Path]) -> str:
-    """xxh3-128, in hex, of the contents of some files in this order."""
-    digest = xxhash.xxh3_128()
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(_READ_AT_ONCE):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def _find(model: str, checkpoint: str) -> Source:

@@ -13,9 +13,9 @@ import torch
 from transformers import AutoModel
 
 from actstore.errors import InvalidInputError, UnknownNameError
+from actstore.extract.fingerprint import weights_digest
 from actstore.extract.load import LoadSettings, load_model
 from actstore.extract.sources import (
-    digest_of_files,
     find_source,
     known_checkpoints,
     weight_files,
@@ -31,7 +31,7 @@ def test_each_revision_on_the_hub_has_its_own_weights(
     for checkpoint, commit in commits.items():
         source = find_source(name, checkpoint)
         assert (source.name, source.revision) == (name, commit)
-        digests.add(digest_of_files(weight_files(source)))
+        digests.add(weights_digest(source))
         model = load_model(source, LoadSettings(device="cpu"), lm_head=False)
         norms.add(model.structure.base.get_parameter("final_layer_norm.weight").sum().item())
     assert len(digests) == len(norms) == len(commits)
@@ -85,16 +85,7 @@ def test_a_folder_that_is_not_there_is_named() -> None:
         find_source("./nowhere", "main")
 
 
-def test_the_weights_digest_is_of_the_content_wherever_it_lies(
-    pythia_folder: Path, hub_model: tuple[str, dict[str, str]]
-) -> None:
-    on_hub = digest_of_files(weight_files(find_source(hub_model[0], "step16")))
-    in_folder = digest_of_files(weight_files(find_source(str(pythia_folder), "step16")))
-    other = digest_of_files(weight_files(find_source(str(pythia_folder), "step0")))
-    assert on_hub == in_folder != other
-
-
-def test_weights_in_several_files_are_all_digested(tmp_path: Path, bert_folder: Path) -> None:
+def test_weights_in_several_files_are_all_found(tmp_path: Path, bert_folder: Path) -> None:
     model = AutoModel.from_pretrained(bert_folder)
     model.save_pretrained(tmp_path, max_shard_size="20KB")
     files = weight_files(find_source(str(tmp_path), "main"))
