@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import transformers
@@ -121,18 +121,41 @@ def tokenise(
     return Tokenised(flat, n_tokens, truncated)
 
 
-def token_bytes(offsets: Sequence[tuple[int, int]], text: str) -> NDArray[np.int32]:
+def token_bytes(
+    offsets: Sequence[tuple[int, int]],
+    text: str,
+    special: Sequence[int] = (),
+    cut: Literal["left", "right"] | None = "right",
+) -> NDArray[np.int32]:
     """UTF-8 bytes of the text that each token stands for: (token,).
 
     offsets: (start, stop) in characters, of each token; (0, 0) for special ones. A token stands
     for the text from where the last one ended to its own end, so that white space before a word
-    counts with the word. A character that several tokens share counts with the first.
+    counts with the word. A character that several tokens share counts with the first, and whole
+    where the cut goes through it. special: of each token, whether the tokenizer added it. cut: the
+    side on which the text was cut, where what is beyond the tokens was not embedded; otherwise
+    white space, and what else the tokenizer drops there, counts with the nearest token. So the sum
+    is the bytes of the text, or of the part left of it.
     """
-    counts, end = np.zeros(len(offsets), np.int32), 0
-    for i, (_, stop) in enumerate(offsets):
-        counts[i] = len(text[end:stop].encode())
-        end = max(end, stop)
-    return counts
+    if not offsets:
+        return np.zeros(0, np.int32)
+    starts, stops = np.array(offsets, np.int64).T
+    real = np.flatnonzero(np.array(special) == 0)
+    begin = starts[real[0]] if len(real) and cut == "left" else 0
+    ends = np.maximum(np.maximum.accumulate(stops), begin)
+    if len(real) and cut != "right":
+        ends[real[-1] :] = len(text)
+    at = _byte_offsets(text)
+    return np.diff(at[ends], prepend=at[begin]).astype(np.int32)
+
+
+def _byte_offsets(text: str) -> NDArray[np.int64]:
+    """The byte in UTF-8 at which each character begins, and the end: (character + 1,)."""
+    if text.isascii():
+        return np.arange(len(text) + 1)
+    codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    widths = 1 + sum((codes >= first).astype(np.int64) for first in (0x80, 0x800, 0x10000))
+    return np.concatenate([[0], np.cumsum(widths)])
 
 
 def _no_tokenizer(source: Source, reason: str) -> InvalidInputError:

@@ -18,7 +18,6 @@ from actstore.extract.sources import find_source
 from actstore.extract.tokenise import (
     choose_max_tokens,
     load_tokenizer,
-    token_bytes,
     tokenise,
     tokenizer_digest,
 )
@@ -99,16 +98,3 @@ def test_a_model_without_tokenizer_is_named(family: str, tmp_path: Path) -> None
     CONFIGS[family]().save_pretrained(tmp_path)
     with pytest.raises(InvalidInputError, match=r"tokenizer of .* at main"):
         load_tokenizer(find_source(str(tmp_path), "main"))
-
-
-def test_every_byte_of_a_text_belongs_to_one_token() -> None:
-    text = "“é” and  spaces\n日本語"
-    encoding = tiny_tokenizer()(text, return_offsets_mapping=True)
-    counts = token_bytes(encoding["offset_mapping"], text)
-    assert counts.sum() == len(text.encode())
-    assert len(counts) == len(encoding["input_ids"])
-
-
-def test_white_space_counts_with_the_word_behind_it() -> None:
-    encoding = minilm()("two  words", return_offsets_mapping=True)
-    assert token_bytes(encoding["offset_mapping"], "two  words").tolist() == [0, 3, 7, 0]
