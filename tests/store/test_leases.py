@@ -129,11 +129,11 @@ def test_a_worker_that_begins_clears_away_what_killed_ones_left(storage: LocalSt
 
 def test_a_lease_is_renewed_for_as_long_as_it_is_held(storage: LocalStorage) -> None:
     with (
-        Leases(storage, seconds=0.4) as one,
-        Leases(storage, seconds=0.4, host="elsewhere") as other,
+        Leases(storage, seconds=1.0) as one,
+        Leases(storage, seconds=1.0, host="elsewhere") as other,
     ):
         lease = one.claim(UNIT)
-        for _ in range(20):
+        for _ in range(30):
             time.sleep(0.05)
             assert other.claim(UNIT) is None
         assert lease is not None
@@ -142,7 +142,7 @@ def test_a_lease_is_renewed_for_as_long_as_it_is_held(storage: LocalStorage) -> 
 
 def test_a_frozen_worker_loses_its_unit_and_says_so_when_it_wakes(storage: LocalStorage) -> None:
     with (
-        _holder(storage, 0.4) as process,
+        _holder(storage, 1.0) as process,
         Leases(storage, seconds=60, host="elsewhere") as other,
     ):
         process.send_signal(signal.SIGSTOP)
