@@ -65,11 +65,11 @@ def weights_identity(source: Source, *, pickled: bool = False) -> list[Json]:
     """What tells cheaply that weights are still the same: equal identities have equal digests.
 
     [name, bytes, version] of each file, the version being the name of its blob in the hub cache or
-    else when it was last written, in nanoseconds. Errors as `weight_files`.
+    else when it was last written, in nanoseconds; and a digest of an adapter's settings. Errors as
+    `weight_files`.
     """
-    files = weight_files(source, pickled=pickled)
-    extra: list[Json] = [adapter_config(source)] if source.base else []
-    return [*(_identity(path) for path in files), *extra]
+    found = [_identity(path) for path in weight_files(source, pickled=pickled)]
+    return found if source.base is None else [*found, _digest(adapter_config(source))]
 
 
 def tensors_of(path: Path, *, sampled: bool = False) -> list[TensorDigest]:
@@ -141,7 +141,7 @@ def _dtype_name(dtype: torch.dtype) -> str:
     return _DTYPES.get(dtype) or f"{_KINDS.get(kind, kind)}{plain.removeprefix(kind)}"
 
 
-def _identity(path: Path) -> list[Json]:
+def _identity(path: Path) -> Json:
     status = path.stat()
     return [path.name, status.st_size, blob_name(path) or status.st_mtime_ns]
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import peft
 import pytest
 import torch
-from transformers import AutoModel, AutoModelForCausalLM
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from actstore.errors import InvalidInputError, MissingDependencyError, UnknownNameError
 from actstore.extract import ExtractionRequest
@@ -57,8 +59,10 @@ def rewrite(adapter: Path, **settings: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | settings), "utf-8")
 
 
-def layers_of(source: Source, *, lm_head: bool = False) -> list[torch.Tensor]:
-    model = load_model(source, CPU, lm_head=lm_head)
+def layers_of(
+    source: Source, *, lm_head: bool = False, pickled: bool = False
+) -> list[torch.Tensor]:
+    model = load_model(source, replace(CPU, pickled_weights=pickled), lm_head=lm_head)
     states: list[torch.Tensor] = []
     structure = model.structure
     layers = range(structure.n_blocks + 1)
@@ -199,3 +203,27 @@ def test_without_peft_it_is_told_what_to_install(
     monkeypatch.setattr("actstore.extract.extras.find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'actstore\[peft\]'"):
         load_model(find_source(str(adapter.parent), "step10"), CPU, lm_head=False)
+
+
+def test_an_adapters_own_tokenizer_comes_before_its_bases(adapter: Path, base: Path) -> None:
+    request = ExtractionRequest(str(adapter.parent))
+    assert (
+        outline(request, "step10").tokenizer_digest
+        == outline(ExtractionRequest(str(base)), "main").tokenizer_digest
+    )
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.add_tokens(["<tuned>"])
+    tokenizer.save_pretrained(adapter)
+    assert len(outline(request, "step10").tokenizer("<tuned>")["input_ids"]) == 1
+
+
+def test_a_pickled_adapter_is_read_only_when_asked_for(adapter: Path) -> None:
+    source = find_source(str(adapter.parent), "step10")
+    states = layers_of(source)
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    (adapter / "adapter_model.safetensors").unlink()
+    torch.save(tensors, adapter / "adapter_model.bin")
+    with pytest.raises(InvalidInputError, match="--pickled-weights"):
+        layers_of(source)
+    for one, other in zip(layers_of(source, pickled=True), states, strict=True):
+        assert torch.equal(one, other)
