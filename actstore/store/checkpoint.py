@@ -88,9 +88,10 @@ class CheckpointGroup:
 
         Raises UnknownNameError for one that the store's format does not have.
         """
-        for name in names:
+        values = set(names)
+        for name in values:
             self._text_values(name)
-        self._begin(set(), set(names))
+        self._begin(set(), values)
 
     def _begin(self, poolings: set[str], values: set[str]) -> None:
         """Arrays over texts must be equally long, or xarray would not open them as one dataset."""
