@@ -74,7 +74,7 @@ EXTRACT = "extract s.zarr --model neox --checkpoints step0,step10 --texts texts.
 
 @pytest.mark.usefixtures("model")
 def test_from_texts_to_metrics_and_back(run: Run, tmp_path: Path) -> None:
-    code, out, err = run(f"{EXTRACT} --token-sample 8")
+    code, out, err = run(f"{EXTRACT} --tokens 8")
     assert (code, err) == (0, "")
     assert "step10" in out
     code, out, _ = run("info s.zarr --json")

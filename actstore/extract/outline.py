@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from actstore.errors import InvalidInputError, ModelStructureError
 from actstore.extract.blocks import expected_blocks
 from actstore.extract.load import (
@@ -13,6 +15,7 @@ from actstore.extract.load import (
     library_versions,
     load_config,
     may_have_head,
+    resolve_dtype,
 )
 from actstore.extract.request import ExtractionRequest
 from actstore.extract.shared_tokenizers import shared_tokenizer
@@ -71,6 +74,7 @@ def outline(request: ExtractionRequest, checkpoint: str) -> Outline:
     _require_dtype(request.dtype)
     source = find_source(request.model, checkpoint, trust_remote_code=request.trust_remote_code)
     config = load_config(source)
+    resolve_dtype(request.compute_dtype, config, torch.device("cpu"))
     tokenizer, digest = shared_tokenizer(source)
     n_blocks = expected_blocks(config)
     if n_blocks is None:
@@ -105,7 +109,9 @@ def provenance(model: LoadedModel) -> dict[str, Json]:
         "final_norm": structure.norm_path,
         "attention": getattr(config, "_attn_implementation", None),
         "compute_dtype": str(model.dtype).removeprefix("torch."),
+        "float32_products": torch.backends.cuda.matmul.fp32_precision,
         "device": device_name(model.device),
+        "threads": torch.get_num_threads(),
         "versions": versions,
     }
 

@@ -53,12 +53,11 @@ class PooledJob:
         builders = {name: self.group.new_builder() for name in self.work.poolings}
         shape = (len(self.settings.layers), len(rows))
         values = {metric.name: np.full(shape, np.nan, np.float32) for metric in metrics}
-        for batch in pooled_states(
-            model, of_shard.token_ids, rows, poolings, self.settings, *([metrics] if metrics else [])
-        ):
+        token_ids, settings = of_shard.token_ids, self.settings
+        for batch in pooled_states(model, token_ids, rows, poolings, settings, metrics):
             for name, states in batch.states.items():
                 builders[name].put(self.shard.positions[batch.texts], states)
-            for name, numbers in getattr(batch, 'values', {}).items():
+            for name, numbers in batch.values.items():
                 values[name][:, batch.texts] = numbers
             largest = max(largest, batch.max_abs)
             advance(len(batch.texts))

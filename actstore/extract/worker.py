@@ -26,6 +26,7 @@ from actstore.extract.load import LoadSettings
 from actstore.extract.outline import Outline
 from actstore.extract.plan import outline_all, wanted_rows
 from actstore.extract.pooled import PooledJob
+from actstore.extract.precision import float32_precision
 from actstore.extract.request import CheckpointReport, ExtractionRequest
 from actstore.extract.samples import SampleJob
 from actstore.extract.sources import prune
@@ -79,6 +80,7 @@ def work(
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals())
         stack.enter_context(cpu_threads(threads))
+        stack.enter_context(float32_precision(request.tf32))
         worker = _Worker(
             store=store,
             request=request,
@@ -99,7 +101,8 @@ def work(
             raise
         except Exception as error:
             where: dict[str, Json] = {"model": request.model, "checkpoint": worker.current}
-            log.event("error", error=type(error).__name__, message=str(error), **where)
+            message = "\n".join([str(error), *getattr(error, "__notes__", [])])
+            log.event("error", error=type(error).__name__, message=message, **where)
             raise
     return worker.reports()
 
@@ -209,7 +212,9 @@ class _Worker:
     def _jobs(self, begun: Begun, model: LazyModel) -> list[ShardJob]:
         """What of a checkpoint is not committed yet."""
         one, group, request = begun.one, begun.group, self.request
-        settings = ForwardSettings(one.layers, one.dtype, request.batch_tokens)
+        settings = ForwardSettings(
+            one.layers, one.dtype, request.batch_tokens, request.packed, request.compile
+        )
         jobs: list[ShardJob] = [
             PooledJob(group, part, model, self.tokens, settings)
             for part in shard_work(group, self.rows, request)
@@ -241,8 +246,17 @@ class _Worker:
             return
         extracted.commit()
         lease.release()
+        tally = extracted.tally
+        self.log.event(
+            "committed",
+            model=one.source.model,
+            checkpoint=one.checkpoint,
+            unit=job.unit,
+            texts=tally.n_texts,
+            tokens=tally.n_tokens,
+        )
         done = self.done[one.checkpoint]
-        done.tally += extracted.tally
+        done.tally += tally
         done.written += isinstance(job, PooledJob)
 
     def _least_taken(self, left: Sequence[Outline]) -> Outline:
