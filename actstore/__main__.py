@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from typing import NoReturn
 
 import typer
 
 from actstore.cli import app
-from actstore.errors import ActstoreError
+from actstore.errors import ActstoreError, StoppedError
 
 _EXTRAS = {
     "torch": "extract",
@@ -24,20 +26,30 @@ _EXTRAS = {
 }
 """The extra that brings a package."""
 
+_AGAIN = "What was committed stays: run the same command again."
+_REMEDIES = {
+    errno.ENOSPC: f"Make space there, or move the store to a larger disk. {_AGAIN}",
+    errno.EDQUOT: f"Make space there, or ask for a larger quota. {_AGAIN}",
+    errno.EROFS: "Copy the store to where it can be written, or have its disk mounted for writing.",
+    errno.EACCES: "Ask its owner for the permission to write, or choose another store.",
+}
+"""What to do about an error of the system."""
+
 
 def main() -> None:
     """Run the command line; an error of actstore's own is a message and an exit code."""
     try:
         app()
+    except StoppedError as error:
+        _leave(str(error), error.exit_code)
     except ActstoreError as error:
         _fail(str(error), error.exit_code, error)
     except ModuleNotFoundError as error:
         _fail(_what_to_install(error), 2, error)
     except OSError as error:
-        _fail(f"{error.filename or 'The system'}: {error.strerror or error}", 1, error)
+        _fail(_what_the_system_says(error), 1, error)
     except KeyboardInterrupt:
-        typer.secho("Interrupted. What was committed stays; run the command again.", err=True)
-        sys.exit(130)
+        _leave("Interrupted. What was committed stays; run the command again.", 130)
 
 
 def _what_to_install(error: ModuleNotFoundError) -> str:
@@ -45,6 +57,19 @@ def _what_to_install(error: ModuleNotFoundError) -> str:
     if extra is None:
         return f"{error}. The installation is incomplete: pip install 'actstore[all]'"
     return f"This command needs {error.name}. Run: pip install 'actstore[{extra}]'"
+
+
+def _what_the_system_says(error: OSError) -> str:
+    what = f"{error.filename or 'The system'}: {error.strerror or error}."
+    return " ".join([what, *filter(None, [_REMEDIES.get(error.errno or 0)])])
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    """End at once: a download or a text that threads are still at would hold the process up."""
+    typer.secho(message, err=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _fail(message: str, code: int, error: BaseException) -> None:

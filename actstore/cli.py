@@ -10,6 +10,7 @@ import typer
 
 from actstore import __version__
 from actstore.errors import NotAStoreError
+from actstore.extract.stopping import stop_on_signals
 from actstore.options import (
     SUITE_HELP,
     CheckpointsOption,
@@ -52,6 +53,9 @@ app = typer.Typer(
     ),
 )
 
+_TEXTS = "texts"
+"""Leased by the process that adds texts to a store."""
+
 
 @app.command()
 def collect(
@@ -71,12 +75,14 @@ def collect(
     found = None if texts is None else _texts_of(texts, column)
     opened = _open_or_create(store, suite)
     if found is not None:
-        rows = opened.add_texts(found)
+        rows = _add_texts(opened, found)
         lines(f"{len(rows):,} texts of {texts} are in {opened.url}.")
     if suite is not None:
         from actstore.evaluate import collect as collect_suite
+        from actstore.store.leases import alone
 
-        report = collect_suite(opened, suite)
+        with alone(opened.storage, _TEXTS):
+            report = collect_suite(opened, suite)
         lines(
             f"{report.suite}: {len(report.collected)} tasks collected, {len(report.skipped)} were "
             f"there; {report.new_texts:,} new texts in {opened.url}."
@@ -126,6 +132,7 @@ def plan(
 
 
 @app.command()
+@stop_on_signals()
 def extract(
     store: StoreArgument,
     model: ModelNameOption,
@@ -426,7 +433,7 @@ def _texts_to_extract(
     if texts is not None:
         found = _texts_of(texts, column)
         opened = _open_or_create(store, None)
-        return opened, opened.add_texts(found)
+        return opened, _add_texts(opened, found)
     if suite is not None:
         opened = _open_or_create(store, suite)
         _collect_if_needed(opened, suite)
@@ -450,10 +457,27 @@ def _token_sample(
     return choose_token_sample(store, tokens, rows, suite=suite, seed=seed, name=name, say=say)
 
 
+def _add_texts(store: Store, texts: list[str]) -> NDArray[np.int64]:
+    """One process at a time: those that start together add the texts once."""
+    from actstore.store.leases import alone
+
+    with alone(store.storage, _TEXTS):
+        return store.add_texts(texts)
+
+
 def _collect_if_needed(store: Store, suite: str) -> None:
     """mteb is only loaded where the store does not have the suite's texts yet."""
-    names = {name.strip() for name in suite.split(",")}
-    if suite not in store.suites() and not names <= set(store.tasks()):
-        from actstore.evaluate import collect as collect_suite
+    from actstore.store.leases import alone
 
-        collect_suite(store, suite)
+    if _has_suite(store, suite):
+        return
+    with alone(store.storage, _TEXTS):
+        if not _has_suite(store, suite):  # another process may have collected it meanwhile
+            from actstore.evaluate import collect as collect_suite
+
+            collect_suite(store, suite)
+
+
+def _has_suite(store: Store, suite: str) -> bool:
+    names = {name.strip() for name in suite.split(",")}
+    return suite in store.suites() or names <= set(store.tasks())

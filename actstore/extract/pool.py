@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import traceback
@@ -42,8 +43,9 @@ def run_pool(
     An error of one worker stops the others and is raised. The shards of a worker that is killed
     are taken over by the others; WorkerDiedError if none is left.
     """
-    members = [_start(url, request, device, threads) for device in devices]
+    members: list[_Member] = []
     try:
+        members.extend(_start(url, request, device, threads) for device in devices)
         return _watch(members, advance)
     finally:
         for member in members:
@@ -72,7 +74,7 @@ def _watch(members: Sequence[_Member], advance: Callable[[int], None]) -> list[R
             assert isinstance(ready, Connection)
             try:
                 message = ready.recv()
-            except EOFError:
+            except (EOFError, OSError):  # OSError: killed in the middle of a message
                 died.append(open_pipes.pop(ready))
                 continue
             if isinstance(message, BaseException):
@@ -108,15 +110,28 @@ def _work(
     if threads is not None:
         os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = str(threads)
     threading.Thread(target=_stop_with_parent, daemon=True).start()
-    from actstore.extract.worker import join
+    try:
+        from actstore.extract.worker import join
 
+        message: object = join(url, request, device, threads, messages.send)
+    except (Exception, KeyboardInterrupt) as error:
+        message = _portable(error)
     with suppress(BrokenPipeError):  # the parent is gone and wants no answer
-        try:
-            messages.send(join(url, request, device, threads, messages.send))
-        except (Exception, KeyboardInterrupt) as error:
-            if not isinstance(error, ActstoreError):
-                error.add_note(traceback.format_exc())  # a traceback is lost between processes
-            messages.send(error)
+        messages.send(message)
+    if isinstance(message, BaseException):
+        os._exit(1)  # a download that a thread is still at would hold the process up
+
+
+def _portable(error: BaseException) -> BaseException:
+    """An error that reaches the parent: not all can be pickled, and no traceback is."""
+    if isinstance(error, (ActstoreError, OSError, KeyboardInterrupt)):
+        return error
+    error.add_note(traceback.format_exc())
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
+    return error
 
 
 def _stop_with_parent() -> None:

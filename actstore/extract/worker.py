@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -196,7 +196,7 @@ class _Worker:
             self.weights.ahead(other.source, group.spec if group else None)
         if model.lm_head or stored is None:
             model.get()  # before the lease: others may load theirs meanwhile
-        with self._alone(f"{_unit(one)}/begin"):
+        with self.leases.alone(f"{_unit(one)}/begin"):
             begun = begin(self.store, self.request, model, weights, self.rows, self.tokens)
         model.drop_head()
         return begun
@@ -266,16 +266,6 @@ class _Worker:
     def _leases_of(self, one: Outline) -> list[LeaseInfo]:
         live = live_leases(self.store.storage)
         return [lease for lease in live if lease.unit.startswith(f"{_unit(one)}/")]
-
-    @contextmanager
-    def _alone(self, unit: str) -> Iterator[None]:
-        """Hold a lease inside the block, once it is free."""
-        while (lease := self.leases.claim(unit)) is None:
-            self._wait()
-        try:
-            yield
-        finally:
-            lease.release()
 
     def _wait(self) -> None:
         self.stop.check()

@@ -100,7 +100,7 @@ class LocalStorage:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         end = os.fstat(descriptor).st_size
         try:
-            _write(descriptor, memoryview(line))
+            _write(descriptor, memoryview(line), path)
         except OSError:
             os.ftruncate(descriptor, end)  # behind half a line the next one could not be read
             raise
@@ -160,17 +160,21 @@ class _FileReader:
 def _write_flushed(path: Path, data: memoryview) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
-        _write(descriptor, data)
+        _write(descriptor, data, path)
     finally:
         os.close(descriptor)
 
 
-def _write(descriptor: int, data: memoryview) -> None:
-    """Write all of it and flush."""
+def _write(descriptor: int, data: memoryview, path: Path) -> None:
+    """Write all of it and flush. Raises OSError that names the file."""
     written = 0
-    while written < len(data):
-        written += os.write(descriptor, data[written : written + _WRITE_AT_ONCE])
-    os.fsync(descriptor)
+    try:
+        while written < len(data):
+            written += os.write(descriptor, data[written : written + _WRITE_AT_ONCE])
+        os.fsync(descriptor)
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def _flush_folder(folder: Path) -> None:
