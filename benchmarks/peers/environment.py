@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.peers.protocol import Outcome, Task, as_arguments
@@ -16,6 +16,7 @@ from benchmarks.peers.protocol import Outcome, Task, as_arguments
 _HERE = Path(__file__).parent
 _CHECKOUT = _HERE.parents[1]
 _COMPLETE = "complete"
+_NO_CHANGE: Mapping[str, str] = {}
 
 
 class PeerFailedError(Exception):
@@ -38,14 +39,20 @@ def python_of(peer: str, environments: Path) -> Path:
     return python
 
 
-def run_peer(peer: str, python: Path, task: Task) -> Outcome:
-    """Run a peer's program in an empty folder, without a network."""
+def run_peer(
+    peer: str, python: Path, task: Task, environment: Mapping[str, str] = _NO_CHANGE
+) -> Outcome:
+    """Run a peer's program in an empty folder, without a network.
+
+    environment: variables set for it, besides those for threads and for staying offline.
+    """
     shutil.rmtree(task.folder, ignore_errors=True)
     task.folder.mkdir(parents=True)
     command = [str(python), "-m", f"benchmarks.peers.{peer}", *as_arguments(task)]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(task.threads))
     offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(task.folder)}
-    printed = _run(command, {**os.environ, **threads, **offline, "PYTHONPATH": str(_CHECKOUT)})
+    ours = {**threads, **offline, "PYTHONPATH": str(_CHECKOUT), **environment}
+    printed = _run(command, {**os.environ, **ours})
     return Outcome(**json.loads(printed.splitlines()[-1]))
 
 

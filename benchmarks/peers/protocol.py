@@ -6,6 +6,7 @@ Only the standard library, numpy and torch: every peer's environment has them.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import resource
 import time
@@ -63,11 +64,14 @@ class Meter:
     """Time and memory of what runs in its block."""
 
     def __init__(self) -> None:
-        self._cpu, self._wall = cpu_seconds(), time.perf_counter()
         self.mark_loaded()
+        self._cpu, self._wall = cpu_seconds(), time.perf_counter()
 
     def mark_loaded(self) -> None:
-        """The model is loaded now: count memory from here."""
+        """The model is loaded now: count memory from here, when every weight has been read."""
+        for one in gc.get_objects():
+            if type(one) is torch.nn.Parameter:
+                one.sum()  # weights mapped from their file are in memory once they are touched
         clear, mode = _CLEAR_PEAK
         clear.write_text(mode)
         self._loaded = _status_bytes("VmRSS")
