@@ -47,7 +47,8 @@ def extract(store: Store, request: ExtractionRequest) -> ExtractionReport:
         if len(devices) == 1:
             reports = [work(store, request, outlines, devices[0], threads, advance, log)]
         else:
-            with stop_on_signals():
+            with stop_on_signals() as stop:
+                stop.check()
                 reports = run_pool(store.url, request, devices, threads, advance)
     log.event("finished")
     merged = tuple(_merged(of_one) for of_one in zip(*reports, strict=True))

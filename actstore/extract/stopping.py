@@ -11,6 +11,8 @@ from types import FrameType
 from actstore.errors import StoppedError
 
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+_outermost: StopSignal | None = None
+"""Of the block that the program is in."""
 
 
 class StopSignal:
@@ -33,10 +35,12 @@ def stop_on_signals() -> Iterator[StopSignal]:
     """Inside this block SIGTERM and SIGUSR1 raise StoppedError, wherever the program is.
 
     It is raised once; code that swallows it (a library's bare `except`) meets it again at the next
-    `check`. In a thread other than the main one, which gets no signals, nothing is changed.
+    `check`, also in a block inside this one. In a thread other than the main one, which gets no
+    signals, nothing is changed.
     """
-    stop = StopSignal()
-    if threading.current_thread() is not threading.main_thread():
+    global _outermost
+    stop = _outermost or StopSignal()
+    if _outermost or threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
@@ -47,8 +51,10 @@ def stop_on_signals() -> Iterator[StopSignal]:
         stop.check()
 
     before = {one: signal.signal(one, handle) for one in _SIGNALS}
+    _outermost = stop
     try:
         yield stop
     finally:
+        _outermost = None
         for one, handler in before.items():
             signal.signal(one, handler)

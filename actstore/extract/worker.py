@@ -134,6 +134,7 @@ class _Worker:
     def __post_init__(self) -> None:
         self.rows = wanted_rows(self.store, self.request)
         self.done = {one.checkpoint: _Done() for one in self.outlines}
+        self.begun: dict[str, Begun] = {}
         self.current: str | None = None
         """The checkpoint that is being worked on."""
 
@@ -169,12 +170,13 @@ class _Worker:
         """Extract what is free of a checkpoint; True if all of it is committed then."""
         start, done = time.monotonic(), self.done[one.checkpoint]
         self.current = one.checkpoint
-        self.log.event("checkpoint", model=one.source.model, checkpoint=one.checkpoint)
-        stored = stored_group(self.store, one)
-        lm_head = lacks_head(self.request, one, stored)
+        stored, begun = stored_group(self.store, one), self.begun.get(one.checkpoint)
+        lm_head = begun is None and lacks_head(self.request, one, stored)
         model = LazyModel(one, self._load_settings(), lm_head=lm_head)
         try:
-            begun = self._begin(model, stored, left[:1])
+            if begun is None:
+                self.log.event("checkpoint", model=one.source.model, checkpoint=one.checkpoint)
+                begun = self.begun[one.checkpoint] = self._begin(model, stored, left[:1])
             done.shards = len(np.unique(self.rows // begun.group.layout.rows_per_shard))
             done.head = begun.head if done.head in ("", "kept") else done.head
             self._extract(begun, model)
@@ -204,10 +206,13 @@ class _Worker:
     def _extract(self, begun: Begun, model: LazyModel) -> None:
         for job, lease in self._claimed(begun, self._jobs(begun, model)):
             with naming(job.shard, begun.group):
-                extracted = job.run(self.advance)
-            self.stop.check()
+                extracted = job.run(self._advance)
             self.committer.submit(partial(self._commit, begun.one, job, extracted, lease))
         self.committer.flush()
+
+    def _advance(self, n_texts: int) -> None:
+        self.stop.check()  # a signal may have met a library that swallows every exception
+        self.advance(n_texts)
 
     def _jobs(self, begun: Begun, model: LazyModel) -> list[ShardJob]:
         """What of a checkpoint is not committed yet."""
