@@ -17,11 +17,11 @@ from benchmarks.workload import Settings, Workload, make_workload
 EX_TEMPFAIL = 75
 
 MOMENTS: dict[str, Callable[[Path], bool]] = {
-    "loading": lambda store: any(store.glob("runs/*.jsonl")),
+    "loading": lambda store: any(_age(log) > 0.2 for log in store.glob("runs/*.jsonl")),
     "a shard": lambda store: any(store.glob("models/*/*/ledger/*.jsonl")),
-    "a commit": lambda store: any(store.glob("models/*/*/*/*.partial")),
+    "a commit": lambda store: any(store.glob("models/*/*/*_pool/c.*.partial")),
 }
-"""How each moment is told from the store: the run log, the first commit, a file being written."""
+"""How a moment is told from the store: the run log, the first commit, a shard being written."""
 
 
 @dataclass(frozen=True)
@@ -66,3 +66,8 @@ def stop_at(settings: Settings, work: Workload, moment: str) -> Stop:
         code = run.wait()
     seconds = time.perf_counter() - start
     return Stop(moment, code, seconds, len(list(store.glob("leases/*.lease"))))
+
+
+def _age(file: Path) -> float:
+    """Seconds since a file was written."""
+    return time.time() - file.stat().st_mtime
