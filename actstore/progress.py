@@ -21,12 +21,13 @@ from rich.text import Text
 
 
 class _Rate(ProgressColumn):
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self.unit = unit
-
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:,.1f} {self.unit}/s" if task.speed else f"– {self.unit}/s")
+        unit = task.fields["unit"]
+        return Text(f"{task.speed:,.1f} {unit}/s" if task.speed else f"– {unit}/s")
+
+
+_drawn: list[Progress] = []
+"""What is on the terminal now: at most one."""
 
 
 @contextmanager
@@ -34,19 +35,30 @@ def progress(description: str, total: int, unit: str) -> Iterator[Callable[[int]
     """A bar on the terminal; yields a function that advances it by so many units.
 
     It is drawn on standard error, so that standard output stays fit for pipes; without a terminal
-    there, or with ACTSTORE_PROGRESS=0, nothing is drawn.
+    there, or with ACTSTORE_PROGRESS=0, nothing is drawn. Inside another's block it is a line more
+    below that, until its own block ends.
     """
     if not sys.stderr.isatty() or os.environ.get("ACTSTORE_PROGRESS") == "0":
         yield lambda _: None
         return
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(unit),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-    with bar:
-        task = bar.add_task(description, total=total)
-        yield lambda n: bar.advance(task, n)
+    with _bars() as bars:
+        task = bars.add_task(description, total=total, unit=unit)
+        yield lambda n: bars.advance(task, n)
+        bars.refresh()
+        if len(bars.tasks) > 1:
+            bars.remove_task(task)
+
+
+@contextmanager
+def _bars() -> Iterator[Progress]:
+    """The bars that are drawn already, or new ones: a terminal shows one such display at a time."""
+    if _drawn:
+        yield _drawn[0]
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
+        _drawn.append(bars)
+        try:
+            yield bars
+        finally:
+            _drawn.clear()

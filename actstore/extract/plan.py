@@ -15,7 +15,7 @@ from actstore.extract.pooling import named_poolings
 from actstore.extract.request import ExtractionRequest
 from actstore.extract.resolve import resolve_checkpoints
 from actstore.extract.token_metrics import TOKEN_METRICS
-from actstore.extract.tokens import count_tokens, sample_texts
+from actstore.extract.tokens import count_tokens
 from actstore.extract.work import ShardWork, require_same_tokens, shard_work, stored_group
 from actstore.progress import progress
 from actstore.store import ShardLayout, Store
@@ -224,7 +224,8 @@ def _layout(store: Store, one: Outline) -> ShardLayout:
 def _sample_tokens(store: Store, request: ExtractionRequest, one: Outline) -> int:
     if request.token_sample is None:
         return 0
-    return sum(len(text.token_id) for text in sample_texts(store, one, request.token_sample))
+    rows = np.unique(np.asarray(request.token_sample.rows, np.int64))
+    return int(count_tokens(store, one, rows)[0].sum())
 
 
 def _sample_bytes(one: Outline, n_tokens: int) -> int:

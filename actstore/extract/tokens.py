@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from actstore.errors import InvalidInputError
 from actstore.extract.outline import Outline
 from actstore.extract.request import TokenSampleRequest
-from actstore.extract.tokenise import Tokenised, token_bytes, tokenise
+from actstore.extract.sample_tokens import sample_texts
+from actstore.extract.tokenise import Tokenised, tokenise
 from actstore.progress import progress
 from actstore.store import Shard, Store, TokenisedText
 
@@ -50,19 +51,21 @@ class ShardTokens:
         """The tokens of a token-level sample: see `sample_texts`."""
         key = (outline.tokenizer_digest, sample.name)
         if key not in self._samples:
-            self._samples[key] = sample_texts(self._store, outline, sample)
+            texts = sample_texts(self._store, outline, sample)
+            _require_vocabulary(outline, np.concatenate([text.token_id for text in texts]))
+            self._samples[key] = texts
         return self._samples[key]
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _tokenise(self, outline: Outline, shard: Shard) -> Tokenised:
         texts = self._store.read_texts(shard.rows)
         tokens = tokenise(outline.tokenizer, texts, shard.rows, outline.max_tokens)
-        _require_vocabulary(outline, tokens)
+        _require_vocabulary(outline, tokens.flat)
         return tokens
 
 
@@ -88,51 +91,9 @@ def count_tokens(
     return n_tokens, truncated
 
 
-def sample_texts(store: Store, outline: Outline, sample: TokenSampleRequest) -> list[TokenisedText]:
-    """The texts of a token-level sample, each once, and the bytes that each token stands for.
-
-    Raises InvalidInputError for no texts, and for a tokenizer that does not say which characters a
-    token is of; UnknownTextError for rows that hold no text.
-    """
-    rows = np.array(list(dict.fromkeys(sample.rows)), np.int64)
-    if not len(rows):
-        raise InvalidInputError(
-            f"The token sample {sample.name!r} has no texts: choose at least one."
-        )
-    if not outline.tokenizer.is_fast:
-        raise InvalidInputError(
-            f"The tokenizer of {outline.source.model} does not say which characters a token is of, "
-            "which a token sample needs. Save a fast tokenizer (tokenizer.json) beside the model."
-        )
-    texts = store.read_texts(rows)
-    tokens = tokenise(outline.tokenizer, texts, rows, outline.max_tokens).token_ids
-    return [
-        _sample_text(outline, int(row), text, ids)
-        for row, text, ids in zip(rows, texts, tokens, strict=True)
-    ]
-
-
-def _sample_text(
-    outline: Outline, row: int, text: str, token_ids: NDArray[np.int32]
-) -> TokenisedText:
-    encoded: Any = outline.tokenizer(
-        text,
-        truncation=True,
-        max_length=outline.max_tokens,
-        return_offsets_mapping=True,
-        return_special_tokens_mask=True,
-    )
-    return TokenisedText(
-        row=row,
-        token_id=token_ids,
-        is_special=np.array(encoded["special_tokens_mask"], bool),
-        n_bytes=token_bytes(encoded["offset_mapping"], text),
-    )
-
-
-def _require_vocabulary(outline: Outline, tokens: Tokenised) -> None:
+def _require_vocabulary(outline: Outline, token_ids: NDArray[np.int32]) -> None:
     """Raise InvalidInputError for an id that the model has no embedding of: a GPU would abort."""
-    largest = int(tokens.flat.max())
+    largest = int(token_ids.max())
     if largest >= outline.vocabulary_size:
         raise InvalidInputError(
             f"The tokenizer of {outline.source.model} gives the token id {largest} "
