@@ -14,7 +14,7 @@ ModelOption = Annotated[
     typer.Option(help="Hub name or folder. May be left out where the store holds one model."),
 ]
 CheckpointsOption = Annotated[
-    str, typer.Option(help="Comma-separated; all that the store holds if left out.")
+    str, typer.Option(help="As for extract; all that the store holds if left out.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 ModelNameOption = Annotated[str, typer.Option("--model", help="Hub name or folder.")]

@@ -56,8 +56,8 @@ def plan_evaluation(store: Store, request: EvaluationRequest) -> EvaluationPlan:
     if request.workers < 1:
         raise InvalidInputError(f"An evaluation needs 1 worker or more, not {request.workers}.")
     suite = resolve_suite(request.suite, store)
-    names = request.checkpoints or tuple(store.checkpoints(request.model))
-    groups = [store.checkpoint(request.model, name) for name in dict.fromkeys(names)]
+    names = store.select_checkpoints(request.model, request.checkpoints)
+    groups = [store.checkpoint(request.model, name) for name in names]
     units: list[Unit] = []
     for task in suite.tasks:
         bundle = _collected(store, suite, task)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from actstore.errors import HeadReplayError, ModelStructureError
 from actstore.extract.calibrate import choose_dtype
+from actstore.extract.distinct import require_new_weights
 from actstore.extract.forward import ForwardSettings
 from actstore.extract.head import find_head
 from actstore.extract.lazy import LazyModel
@@ -54,13 +55,16 @@ def begin(
     """Create what a checkpoint lacks: its group, arrays, token sample and lens head.
 
     One worker at a time may be in here for a checkpoint. The model is loaded only if the checkpoint
-    is new or lacks its head. Raises PlanMismatchError if it was begun under another plan.
+    is new or lacks its head. Raises PlanMismatchError if it was begun under another plan,
+    InvalidInputError if another checkpoint in the store has the same weights.
     """
     stored = stored_group(store, model.outline)
     if stored is not None:
         one = joined(model.outline, stored)
         spec = one.spec(weights.digest, stored.spec.has_final_norm, {})
     else:
+        if not request.same_weights:
+            require_new_weights(model.outline.source, weights.digest, _digests(store, model))
         loaded = model.get()
         one = _with_dtype(store, request, model, rows)
         has_norm = loaded.structure.final_norm is not None
@@ -74,6 +78,13 @@ def begin(
     if (sample := request.token_sample) is not None:
         group.begin_token_sample(sample.name, tokens.of_sample(one, sample))
     return Begun(one, group, _extract_head(store, request, group, model, rows))
+
+
+def _digests(store: Store, model: LazyModel) -> dict[str, str]:
+    """The weights' digests of the model's checkpoints in the store, by name."""
+    name = model.outline.source.model
+    known = store.checkpoints(name) if name in store.models() else []
+    return {one: store.checkpoint(name, one).spec.weights_digest for one in known}
 
 
 def _with_dtype(

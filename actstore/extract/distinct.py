@@ -8,7 +8,7 @@ two of pythia-12b had the first file of the last step (https://github.com/Eleuth
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -30,15 +30,18 @@ def require_distinct_weights(sources: Sequence[Source], *, pickled: bool = False
 
     `main` may be the latest step under another name, or one that names no step.
     """
-    groups = [group for group in same_weights(sources, pickled=pickled) if not _is_alias(group)]
-    if groups:
-        pairs = "; ".join(_listed(one.checkpoint for one in group) for group in groups)
-        raise InvalidInputError(
-            f"Checkpoints of {sources[0].model} have the same weights, or a weights file in "
-            f"common: {pairs}. Published Pythia branches are known to be mislabelled "
-            "(https://github.com/EleutherAI/pythia/issues/205 and 206). "
-            "Leave out all but one of them, or go on with --same-weights."
-        )
+    groups = [[one.checkpoint for one in group] for group in same_weights(sources, pickled=pickled)]
+    _require_aliases(sources[0], groups)
+
+
+def require_new_weights(source: Source, digest: str, stored: Mapping[str, str]) -> None:
+    """Raise InvalidInputError if a stored checkpoint has the same weights, as above.
+
+    stored: the weights' digests of the model's checkpoints in the store, by name.
+    """
+    twins = [name for name, other in stored.items() if other == digest]
+    groups = [[source.checkpoint, name] for name in twins if name != source.checkpoint]
+    _require_aliases(source, groups)
 
 
 def same_weights(sources: Sequence[Source], *, pickled: bool = False) -> list[list[Source]]:
@@ -87,22 +90,33 @@ def _hub_hashes(source: Source, pickled: bool) -> list[str]:
     return list(hashes.values())
 
 
-def _is_alias(group: Sequence[Source]) -> bool:
+def _require_aliases(one: Source, groups: Iterable[Sequence[str]]) -> None:
+    """Raise InvalidInputError unless each group is one checkpoint under two names."""
+    wrong = [group for group in groups if not _is_alias(group, known_checkpoints(_model_of(one)))]
+    if wrong:
+        raise InvalidInputError(
+            f"Checkpoints of {one.model} have the same weights, or a weights file in "
+            f"common: {'; '.join(_listed(group) for group in wrong)}. Published Pythia branches "
+            "are known to be mislabelled "
+            "(https://github.com/EleutherAI/pythia/issues/205 and 206). "
+            "Leave out all but one of them, or go on with --same-weights."
+        )
+
+
+def _is_alias(names: Sequence[str], known: Iterable[str]) -> bool:
     """Whether checkpoints with the same weights are `main` and one that may well be it."""
-    named = {one.checkpoint: one for one in group}
-    main = named.pop("main", None)
-    if main is None or len(named) > 1:
+    others = set(names) - {"main"}
+    if len(others) != 1 or len(others) == len(names):
         return False
-    (step,) = (training_step(name) for name in named)
-    known = (training_step(name) for name in known_checkpoints(_model_of(main)))
-    return step is None or step >= max((other for other in known if other is not None), default=0)
+    step, steps = training_step(*others), (training_step(name) for name in known)
+    return step is None or step >= max((other for other in steps if other is not None), default=0)
 
 
-def _model_of(main: Source) -> str:
-    """The hub name or folder whose `main` this is."""
-    folder = Path(main.name)
-    below = main.revision is None and folder.name == main.checkpoint
-    return str(folder.parent) if below else main.name
+def _model_of(source: Source) -> str:
+    """The hub name or folder whose checkpoint this is."""
+    folder = Path(source.name)
+    below = source.revision is None and folder.name == source.checkpoint
+    return str(folder.parent) if below else source.name
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -70,7 +70,7 @@ def make_plan(store: Store, request: MetricsRequest) -> Plan:
     reused = 0
     notes: dict[str, None] = {}
     stored = _stored_inputs(store.metric_table())
-    for checkpoint in request.checkpoints or store.checkpoints(request.model):
+    for checkpoint in store.select_checkpoints(request.model, request.checkpoints):
         group = store.checkpoint(request.model, checkpoint)
         layers = _layers(group, request.layers)
         for source in _sources(group, request, metrics, rows, notes):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from actstore import __version__
 from actstore.errors import InvalidInputError, NotAStoreError, StoreVersionError
 from actstore.refs import by_training_step, checkpoint_key, look_up, model_key, model_name
+from actstore.selection import select_checkpoints
 from actstore.store import bundles, results
 from actstore.store.bundles import TaskBundle
 from actstore.store.checkpoint import CheckpointGroup
@@ -221,6 +222,17 @@ class Store:
         """A model's checkpoints in training order. Raises UnknownNameError."""
         groups = self._groups_in(self._model_prefix(model))
         return by_training_step(one["checkpoint"] for one in groups if "checkpoint" in one)
+
+    def select_checkpoints(self, model: str, selection: Sequence[str]) -> tuple[str, ...]:
+        """The stored checkpoints that a selection names, in training order; all for an empty one.
+
+        selection: names, globs, ranges, `last:50`, presets: see actstore/selection.py. Names are
+        not looked up. Raises UnknownNameError for a part that selects nothing, InvalidInputError
+        for one that cannot be read.
+        """
+        if not selection:
+            return tuple(self.checkpoints(model))
+        return select_checkpoints(selection, lambda: self.checkpoints(model), stored=True)
 
     def checkpoint(self, model: str, checkpoint: str) -> CheckpointGroup:
         """One checkpoint. Raises UnknownNameError."""
