@@ -111,3 +111,22 @@ def test_a_store_without_texts_says_how_to_collect_them(
 ) -> None:
     with pytest.raises(InvalidInputError, match="actstore collect"):
         extract(create_store(tmp_path / "empty.zarr"), request_of(pythia_folder / "step0"))
+
+
+def test_weights_of_a_stored_checkpoint_under_another_name_are_refused_unless_allowed(
+    store: Store, pythia_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mislabelled"
+    for name in ("step0", "step16"):
+        shutil.copytree(pythia_folder / "step0", folder / name)
+    shutil.copytree(pythia_folder / "step64", folder / "step64")
+    both = request_of(folder, checkpoints=("step0", "step16"))
+    with pytest.raises(InvalidInputError, match=r"step0 and step16.*issues/205.*--same-weights"):
+        extract(store, both)
+    assert store.models() == []
+    extract(store, request_of(folder, checkpoints=("step0",)))
+    with pytest.raises(InvalidInputError, match=r"step0 and step16"):
+        extract(store, request_of(folder, checkpoints=("step16",)))  # found when its turn comes
+    assert store.checkpoints(str(folder)) == ["step0"]
+    extract(store, request_of(folder, checkpoints=("step16",), same_weights=True))
+    assert store.checkpoints(str(folder)) == ["step0", "step16"]
