@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from actstore.errors import ModelStructureError
+from actstore.extract.placement import device_of
 from actstore.extract.probe import N_TEXTS, N_TOKENS, Call, Trace, same, watch
 
 
@@ -160,7 +161,8 @@ def _final_norm(base: nn.Module, stack: _Stack) -> tuple[str | None, nn.Module |
 
 def _acts_on_single_tokens(module: nn.Module, states: Tensor) -> bool:
     """True if the module gives a token the same vector without the other tokens around."""
-    weights = next(module.parameters(), torch.empty(0))
-    states = states.to(weights.device)
+    states = states.to(device_of(module))
+    rounding = max(1e-3, 4 * torch.finfo(states.dtype).eps)
     with torch.inference_mode():
-        return torch.allclose(module(states)[:, :1], module(states[:, :1]), rtol=1e-3, atol=1e-6)
+        one, all_of_them = module(states[:, :1]), module(states)
+    return torch.allclose(one, all_of_them[:, :1], rtol=rounding, atol=1e-6)

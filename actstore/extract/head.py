@@ -7,12 +7,13 @@ was found must then give the model's logits, from the block's output alone, on o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from actstore.errors import HeadReplayError, ModelStructureError
@@ -22,14 +23,18 @@ from actstore.extract.head_trace import Tail, same_numbers, trace_tail
 from actstore.extract.probe import Call, probe_ids
 from actstore.store.head import LensHead
 
+Ints = NDArray[np.integer[Any]]
 _WITHOUT = "The states do not need it: extract with --no-lens-head, or report the model."
+_TF32_ROUNDING = 2.0**-10
 
 
-def find_head(lm: Any) -> LensHead | None:
+def find_head(lm: Any, token_ids: Ints | None = None) -> LensHead | None:
     """The lens head of a transformers model with a language-model head; None if it has none.
 
-    None for an encoder-decoder too: a store holds its encoder's layers, and no token is read from
-    those. Copies the unembedding matrix; runs a few forwards of a few tokens.
+    token_ids: (text, token) of real texts without padding, on which the head is replayed (see
+    `replay_tokens`); None: a few random tokens. None comes back for an encoder-decoder too: a store
+    holds its encoder's layers, and no token is read from those. Copies the unembedding matrix; runs
+    a few forwards of a few tokens, and one of the real ones.
     Raises ModelStructureError if a step between the last block and the logits is of no kind we
     know, and HeadReplayError if the steps found do not give the model's logits.
     """
@@ -40,19 +45,39 @@ def find_head(lm: Any) -> LensHead | None:
     steps = list(_steps_back(lm, tail))[::-1]
     arrays = {name: array for step in steps for name, array in step.arrays.items()}
     head = LensHead(tuple(step.op for step in steps), arrays, max_abs_error=np.inf)
-    return _verified(lm, structure, head)
+    return _verified(lm, structure, head, token_ids)
 
 
-def verify_head(lm: Any, head: LensHead) -> LensHead:
+def verify_head(lm: Any, head: LensHead, token_ids: Ints | None = None) -> LensHead:
     """The head, with its largest error against the model's logits as measured now.
 
-    Raises HeadReplayError if that is more than the rounding of the model's dtype explains.
+    token_ids: as `find_head` takes them. Raises HeadReplayError if that is more than the rounding
+    of the model's dtype explains.
     """
-    return _verified(lm, find_structure(lm.base_model), head)
+    return _verified(lm, find_structure(lm.base_model), head, token_ids)
 
 
-def _verified(lm: Any, structure: ModelStructure, head: LensHead) -> LensHead:
-    tail = trace_tail(lm, structure, probe_ids(lm).flip(1))  # not the input it was found on
+def replay_tokens(token_ids: Sequence[Ints], n_texts: int = 4, n_tokens: int = 64) -> Ints | None:
+    """The n longest texts cut to one length, (text, token): what `find_head` is to replay.
+
+    Cut to n_tokens, or to the shortest of the chosen. None if no text has a token.
+    """
+    longest = sorted((ids for ids in token_ids if len(ids)), key=len, reverse=True)[:n_texts]
+    if not longest:
+        return None
+    width = min(n_tokens, len(longest[-1]))
+    return np.stack([ids[:width] for ids in longest])
+
+
+def _verified(
+    lm: Any, structure: ModelStructure, head: LensHead, token_ids: Ints | None
+) -> LensHead:
+    ids = probe_ids(lm)
+    if token_ids is None:
+        ids = ids.flip(1)  # not the input the head was found on
+    else:
+        ids = torch.from_numpy(token_ids.astype(np.int64)).to(ids.device)
+    tail = trace_tail(lm, structure, ids)
     logits = tail.logits.float().numpy()
     error = float(np.abs(head.logits(tail.state.float().numpy()) - logits).max())
     allowed = _allowed_error(tail)
@@ -60,17 +85,27 @@ def _verified(lm: Any, structure: ModelStructure, head: LensHead) -> LensHead:
         raise HeadReplayError(
             f"The lens head of {type(lm).__name__} ({_written(head)}) gives logits that differ "
             f"from the model's by up to {error:.3g}; {allowed:.3g} is allowed in "
-            f"{_name(tail.logits.dtype)}. {_WITHOUT}"
+            f"{_name(_coarsest_dtype(tail))}. {_WITHOUT}"
         )
-    return replace(head, max_abs_error=error)
+    return replace(head, max_abs_error=error, compute_dtype=_name(_coarsest_dtype(tail)))
 
 
 def _allowed_error(tail: Tail) -> float:
     """1e-4, and two roundings of the largest logit in the coarsest dtype on the way."""
+    return 1e-4 + 2 * _rounding(_coarsest_dtype(tail)) * float(tail.logits.abs().max())
+
+
+def _coarsest_dtype(tail: Tail) -> torch.dtype:
+    """Of all between the last block and the logits: some models add up in float32."""
     dtypes = {tensor.dtype for tensor in (tail.state, tail.logits)}
     dtypes |= {call.states_out.dtype for call in tail.calls if call.states_out is not None}
-    rounding = max(torch.finfo(dtype).eps for dtype in dtypes)
-    return 1e-4 + 2 * rounding * float(tail.logits.abs().max())
+    return max(dtypes, key=_rounding)
+
+
+def _rounding(dtype: torch.dtype) -> float:
+    """Of a product in this dtype, relative: float32 ones may be allowed to be TF32 ones."""
+    tf32 = dtype == torch.float32 and torch.backends.cuda.matmul.fp32_precision == "tf32"
+    return _TF32_ROUNDING if tf32 else torch.finfo(dtype).eps
 
 
 def _steps_back(lm: Any, tail: Tail) -> Iterator[Step]:

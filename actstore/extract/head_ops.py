@@ -10,13 +10,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from actstore.extract.probe import Call
+from actstore.extract.probe import Call, weights_of
 from actstore.store.head_ops import (
     ACTIVATIONS,
     Activation,
@@ -45,7 +44,7 @@ class Step:
 
 
 def step_of_call(call: Call, numbers: Iterable[float]) -> Step | None:
-    """What a module does, from one call of it and, for norms, from probing a copy of it.
+    """What a module does, from one call of it and from probing a float32 copy of it.
 
     numbers: those of the model's config, as `elementwise` takes them. None if it is no op we know.
     """
@@ -54,7 +53,7 @@ def step_of_call(call: Call, numbers: Iterable[float]) -> Step | None:
     assert call.states_in is not None
     assert call.states_out is not None
     if (op := elementwise(call.states_in, call.states_out, numbers)) is not None:
-        return Step(op, {})
+        return Step(_told_in_float32(call.module, numbers) or op, {})
     return _norm(call.path, call.module, call.states_in.shape[-1])
 
 
@@ -73,6 +72,13 @@ def elementwise(x: Tensor, y: Tensor, numbers: Iterable[float]) -> HeadOp | None
     best = min(_elementwise_ops(a, b, list(numbers), rounding), key=lambda op: _rms(op, a, b))
     largest_error = np.abs(best.apply(a, {}) - b).max()
     return best if largest_error <= max(2 * rounding, 2e-6) * np.abs(b).max() else None
+
+
+def _told_in_float32(module: nn.Module, numbers: Iterable[float]) -> HeadOp | None:
+    """The elementwise op a module is: 16 bits would not tell GELU from its approximation."""
+    x = torch.linspace(-5, 5, 1001)[:, None]
+    y = _in_float32(module, x)
+    return None if y is None else elementwise(x, torch.from_numpy(y).float(), numbers)
 
 
 def _telling_places(x: Tensor) -> Tensor:
@@ -99,16 +105,16 @@ def _rms(op: HeadOp, a: Floats, b: Floats) -> float:
 
 
 def _linear(call: Call) -> Step | None:
-    weight, bias = (getattr(call.module, name, None) for name in ("weight", "bias"))
+    weight, bias = (weights_of(call.module).get(name) for name in ("weight", "bias"))
     x, y = call.states_in, call.states_out
-    if not torch.is_tensor(weight) or weight.ndim != 2 or x is None or y is None:
+    if weight is None or weight.ndim != 2 or x is None or y is None:
         return None
     for matrix in (weight, weight.T):  # GPT-2's Conv1D holds its matrix the other way round
         if tuple(matrix.shape) == (y.shape[-1], x.shape[-1]) and _multiplies(matrix, bias, x, y):
-            arrays = {f"{call.path}.weight": _array(matrix)}
+            arrays = {f"{call.path}.weight": stored_array(matrix)}
             bias_name = None if bias is None else f"{call.path}.bias"
             if bias is not None and bias_name is not None:
-                arrays[bias_name] = _array(bias)
+                arrays[bias_name] = stored_array(bias)
             return Step(Linear(f"{call.path}.weight", bias_name), arrays)
     return None
 
@@ -135,8 +141,8 @@ def _norm(path: str, module: nn.Module, width: int) -> Step | None:
     error, gain = fits[best]
     if error > _NORM_TOLERANCE:
         return None
-    gain = _exactly(gain, module)
-    return Step(tried[best], dict(zip(names, (gain, bias.astype(np.float32)), strict=True)))
+    kept = _exactly(gain, module), torch.from_numpy(bias).float()
+    return Step(tried[best], dict(zip(names, map(stored_array, kept), strict=True)))
 
 
 def _probe_rows(width: int) -> Tensor:
@@ -147,14 +153,31 @@ def _probe_rows(width: int) -> Tensor:
 
 
 def _in_float32(module: nn.Module, rows: Tensor) -> Floats | None:
-    """What a float32 copy of the module makes of the rows: a 16-bit model is probed as exactly."""
-    twin = copy.deepcopy(module).to("cpu", torch.float32)
+    """What the module makes of the rows with its weights in float32, on the CPU.
+
+    So a 16-bit model is probed as exactly, wherever its weights are: the class's own forward is
+    called, not the module, whose hooks may move what passes to the device it runs on.
+    """
+    twin = _float32_twin(module)
     try:
         with torch.inference_mode():
-            output = twin(rows[None])
+            output = type(twin).forward(twin, rows[None])
     except (TypeError, RuntimeError):  # it wants other inputs: not a norm
         return None
     return output[0].double().numpy() if torch.is_tensor(output) else None
+
+
+def _float32_twin(module: nn.Module) -> nn.Module:
+    """A copy that shares all but its weights, which are float32 on the CPU."""
+    twin = copy.copy(module)
+    weights = {name: _float32(values) for name, values in weights_of(module).items()}
+    for kind in ("_parameters", "_buffers"):
+        twin.__dict__[kind] = {name: weights.get(name) for name in getattr(module, kind)}
+    return twin
+
+
+def _float32(values: Tensor) -> Tensor:
+    return values.to("cpu", torch.float32 if values.is_floating_point() else None)
 
 
 def _own_epsilons(module: nn.Module) -> list[float]:
@@ -171,18 +194,25 @@ def _fit(op: LayerNorm | RmsNorm, x: Floats, y: Floats) -> tuple[float, Floats]:
     return float(np.nan_to_num(error.max(), nan=np.inf)), gain
 
 
-def _exactly(gain: Floats, module: nn.Module) -> Floats:
+def _exactly(gain: Floats, module: nn.Module) -> Tensor:
     """The module's own numbers that the measured gain is: w, 1 + w, or ones; else as measured."""
-    own = [t.detach().float().cpu() for t in (*module.parameters(), *module.buffers())]
-    same_size = [tensor.flatten() for tensor in own if tensor.numel() == len(gain)]
-    exact = [v for w in same_size for v in (w, 1 + w)] + [torch.ones(len(gain))]
-    for candidate in exact:
-        if np.allclose(candidate.numpy(), gain, rtol=1e-4, atol=1e-5):
-            return candidate.clone().numpy()
-    return gain.astype(np.float32)
+    measured = torch.from_numpy(gain).float()
+    own = [_float32(weights).flatten() for weights in weights_of(module).values()]
+    same_size = [weights for weights in own if weights.shape == measured.shape]
+    exact = [v for w in same_size for v in (w, 1 + w)] + [torch.ones_like(measured)]
+    close = (v for v in exact if torch.allclose(v, measured, rtol=1e-4, atol=1e-5))
+    return next(close, measured)
 
 
-def _array(weights: Tensor) -> Any:
-    """A contiguous copy in float16 if the weights are, else in float32, which bfloat16 fits in."""
-    dtype = torch.float16 if weights.dtype == torch.float16 else torch.float32
-    return weights.detach().to("cpu", dtype, copy=True).contiguous().numpy()
+def stored_array(weights: Tensor) -> Floats:
+    """A contiguous copy in the smaller of float16 and float32 that holds every number exactly.
+
+    So a head takes the bytes its checkpoint was published in, whatever it is computed in. float32
+    for bfloat16, of which float16 holds few, and for what neither holds.
+    """
+    weights = weights.detach().cpu()
+    parts = torch.split(weights, _SAMPLE)
+    exact = all(torch.equal(part.half().to(part.dtype), part) for part in parts)
+    dtype = torch.float16 if exact else torch.float32
+    array: Floats = weights.to(dtype, copy=True).contiguous().numpy()
+    return array

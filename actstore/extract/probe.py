@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from actstore.errors import ModelStructureError
+from actstore.extract.placement import device_of
 
 N_TEXTS, N_TOKENS = 2, 7
 """The probe's shape: two different numbers, so that a swap of the axes shows."""
@@ -34,11 +36,34 @@ class Trace:
 
 
 def probe_ids(base: nn.Module) -> Tensor:
-    """Token ids (N_TEXTS, N_TOKENS) on the model's device, away from the special ones."""
-    vocabulary = int(base.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
+    """Token ids (N_TEXTS, N_TOKENS) on the model's device, away from the special ones.
+
+    Raises ModelStructureError for a model that does not say which of its modules embeds tokens.
+    """
+    embeddings = input_embeddings(base)
+    vocabulary = len(embeddings.get_parameter("weight"))
     low, high = min(8, vocabulary // 2), min(vocabulary, 5000)
     ids = torch.randint(low, high, (N_TEXTS, N_TOKENS), generator=torch.Generator().manual_seed(1))
-    return ids.to(next(base.parameters()).device)
+    return ids.to(device_of(embeddings))
+
+
+def input_embeddings(base: nn.Module) -> nn.Module:
+    """The module that embeds tokens. Raises ModelStructureError for a model that names none."""
+    try:
+        embeddings: nn.Module = base.get_input_embeddings()  # type: ignore[operator]
+    except NotImplementedError as error:
+        raise ModelStructureError(
+            f"{type(base).__name__} does not say which of its modules embeds tokens. Give the "
+            "model that it is a part of, or one whose get_input_embeddings is defined."
+        ) from error
+    return embeddings
+
+
+def weights_of(module: nn.Module) -> dict[str, Tensor]:
+    """A module's own parameters and buffers by name; what waits on a disk is brought in."""
+    with _at_hand(module):
+        own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+        return {name: values.detach() for name, values in own}
 
 
 def watch(base: nn.Module, modules: Mapping[str, nn.Module]) -> Trace:
@@ -71,6 +96,16 @@ def first_states(values: Iterable[Any]) -> Tensor | None:
 def same(one: Tensor | None, other: Tensor | None) -> bool:
     """True if both are the very same numbers."""
     return one is not None and other is not None and torch.equal(one, other)
+
+
+def _at_hand(module: nn.Module) -> AbstractContextManager[Any]:
+    """Inside this block the module has its weights, wherever a device map has put them."""
+    if not hasattr(module, "_hf_hook"):
+        return nullcontext()
+    from accelerate.utils import align_module_device  # type: ignore[import-untyped]
+
+    aligned: AbstractContextManager[Any] = align_module_device(module)
+    return aligned
 
 
 def _recorder(path: str, calls: list[Call]) -> Any:

@@ -38,9 +38,11 @@ class LensHead:
     ops: tuple[HeadOp, ...]
     """The first takes a layer's states, the last gives logits."""
     arrays: Mapping[str, Floats]
-    """By the names the ops use: float32, or float16 where the model's weights are."""
+    """By the names the ops use: float16 where that holds every number exactly, else float32."""
     max_abs_error: float
-    """Largest difference between these logits, in float32, and the model's own, on probe tokens."""
+    """Largest difference between these logits, in float32, and the model's own, on some tokens."""
+    compute_dtype: str = "float32"
+    """What the model computed in when that was measured: the error is mostly its rounding."""
 
     def logits(self, states: Floats) -> Floats:
         """The logits of any layer's states: (n, hidden) -> (n, vocabulary).
@@ -82,6 +84,7 @@ class LensHead:
         return {
             "ops": [op_to_json(op) for op in self.ops],
             "max_abs_error": self.max_abs_error,
+            "compute_dtype": self.compute_dtype,
         }
 
     @classmethod
@@ -92,7 +95,7 @@ class LensHead:
         """
         try:
             ops = tuple(op_from_json(fields) for fields in program["ops"])
-            head = cls(ops, arrays, float(program["max_abs_error"]))
+            head = cls(ops, arrays, float(program["max_abs_error"]), program["compute_dtype"])
         except (KeyError, TypeError) as error:
             raise CorruptShardError(
                 f"The stored lens head is no program this actstore knows ({error!r}): "

@@ -1,16 +1,20 @@
-"""The blocks and the final norm of every family, against what the model itself returns."""
+"""Blocks and final norms, against models with their later blocks taken out; what is refused.
+
+`test_families.py` has every family's layers.
+"""
 
 from __future__ import annotations
 
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
-from transformers import AutoModel, FNetConfig, GPTNeoXConfig, OPTConfig, XLNetConfig
+from transformers import AutoModel, GPTNeoXConfig
 
 from actstore.errors import ModelStructureError
 from actstore.extract.blocks import ModelStructure, find_structure
 from actstore.extract.layers import require_padding_to_be_ignored, run_layers
-from tests.support.tiny_models import CONFIGS, HIDDEN, N_BLOCKS, NORMED, VOCABULARY, tiny_model
+from tests.support.tiny_models import CONFIGS, HIDDEN, N_BLOCKS, VOCABULARY, tiny_model
 
 
 def base_of(family: str) -> nn.Module:
@@ -47,14 +51,6 @@ def truncated(structure: ModelStructure, layer: int) -> Tensor:
         config.num_hidden_layers = N_BLOCKS
 
 
-@pytest.mark.parametrize("family", CONFIGS)
-def test_the_blocks_and_the_norm_are_found(family: str) -> None:
-    structure = find_structure(base_of(family))
-    assert (structure.n_blocks, structure.hidden_size) == (N_BLOCKS, HIDDEN)
-    assert (structure.final_norm is not None) == (family in NORMED)
-    require_padding_to_be_ignored(structure)
-
-
 @pytest.mark.parametrize("family", [f for f in CONFIGS if f != "albert"])
 def test_a_layer_is_what_the_truncated_model_makes_of_it(family: str) -> None:
     structure = find_structure(base_of(family))
@@ -75,14 +71,6 @@ def test_a_shared_block_is_counted_by_its_calls() -> None:
         output = structure.base(ids, attention_mask=mask.long(), output_hidden_states=True)
     for layer, states in layers.items():
         assert torch.equal(states, output.hidden_states[layer])
-
-
-def test_mambas_layer_0_is_the_embedding_and_not_the_first_block() -> None:
-    structure = find_structure(base_of("mamba"))
-    ids, _ = some_ids()
-    with torch.inference_mode():
-        embedding = structure.base.get_input_embeddings()(ids)
-    assert torch.equal(layers_of(structure, [0])[0], embedding)
 
 
 @pytest.mark.parametrize("layers", [[0], [2], [1, 3]])
@@ -106,24 +94,38 @@ def test_no_hook_is_left_behind() -> None:
     assert not any(hooks)
 
 
-def test_a_projection_to_another_width_is_no_final_norm() -> None:
-    config = OPTConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=HIDDEN,
-        num_hidden_layers=N_BLOCKS,
-        num_attention_heads=4,
-        ffn_dim=64,
-        word_embed_proj_dim=16,
-        do_layer_norm_before=False,
-    )
-    structure = find_structure(AutoModel.from_config(config).eval())
-    assert (structure.final_norm, structure.hidden_size) == (None, HIDDEN)
+SMALL = {"vocab_size": VOCABULARY, "hidden_size": HIDDEN, "num_hidden_layers": N_BLOCKS}
+SMALL |= {"num_attention_heads": 4, "intermediate_size": 48}
 
 
-def test_blocks_in_another_layout_are_refused_with_what_was_tried() -> None:
-    config = XLNetConfig(vocab_size=VOCABULARY, d_model=HIDDEN, n_layer=N_BLOCKS, n_head=4)
-    with pytest.raises(ModelStructureError, match=r"XLNetModel .*3 layers.* layer: call 0"):
+@pytest.mark.parametrize(
+    ("family", "tried"),
+    [
+        ("XLNet", "layer: call 0 does not map"),  # (token, text, hidden)
+        ("XLM", "attentions: call 1 does not take the output of call 0"),  # a list of each part
+        ("Longformer", "encoder.layer: call 0 does not map"),  # pads to its window by itself
+    ],
+)
+def test_blocks_in_another_layout_are_refused_with_what_was_tried(family: str, tried: str) -> None:
+    config = getattr(transformers, f"{family}Config")(**SMALL)
+    with pytest.raises(ModelStructureError, match=f"{family}Model .*3 layers.* {tried}"):
         find_structure(AutoModel.from_config(config).eval())
+
+
+def test_states_that_a_model_rescales_between_its_blocks_are_refused() -> None:
+    config = transformers.RwkvConfig(**SMALL, rescale_every=2)
+    model = AutoModel.from_config(config).eval()
+    with pytest.raises(ModelStructureError, match="call 2 does not take the output of call 1"):
+        find_structure(model)
+    config.rescale_every = 0
+    assert find_structure(AutoModel.from_config(config).eval()).n_blocks == N_BLOCKS
+
+
+def test_a_model_that_names_no_input_embeddings_is_refused() -> None:
+    config = transformers.BartConfig(**SMALL, decoder_layers=N_BLOCKS)
+    lm = transformers.AutoModelForCausalLM.from_config(config).eval()
+    with pytest.raises(ModelStructureError, match="BartDecoderWrapper .* embeds tokens"):
+        find_structure(lm.base_model)
 
 
 def test_a_config_that_miscounts_the_blocks_is_refused() -> None:
@@ -146,9 +148,7 @@ def test_a_model_that_changes_the_states_after_the_last_block_is_refused() -> No
 
 
 def test_a_model_whose_states_depend_on_padding_is_refused() -> None:
-    config = FNetConfig(
-        vocab_size=VOCABULARY, hidden_size=HIDDEN, num_hidden_layers=N_BLOCKS, intermediate_size=64
-    )
+    config = transformers.FNetConfig(**SMALL)
     structure = find_structure(AutoModel.from_config(config).eval())
     with pytest.raises(ModelStructureError, match="Padding changes the states of FNetModel"):
         require_padding_to_be_ignored(structure)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,127 +16,32 @@ from torch import Tensor, nn
 
 from actstore.errors import HeadReplayError, ModelStructureError
 from actstore.extract.blocks import find_structure
-from actstore.extract.head import find_head, verify_head
-from actstore.extract.head_ops import elementwise
+from actstore.extract.head import find_head, replay_tokens, verify_head
+from actstore.extract.head_ops import elementwise, stored_array
+from actstore.extract.load import LoadSettings, load_model
+from actstore.extract.sources import find_source
 from actstore.store.head import LensHead
 from actstore.store.head_ops import Scale, Softcap
-from tests.support.tiny_models import CONFIGS, HIDDEN, N_BLOCKS, VOCABULARY, tiny_model
+from tests.support.families import FAMILIES, VOCABULARY, family_model
 
-SIZES = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": HIDDEN,
-    "num_hidden_layers": N_BLOCKS,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-    "max_position_embeddings": 64,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 1,
-}
-GPT_SIZES = {"vocab_size": VOCABULARY, "n_embd": HIDDEN, "n_layer": N_BLOCKS, "n_head": 4}
-OPT_350M = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": HIDDEN,
-    "num_hidden_layers": N_BLOCKS,
-    "num_attention_heads": 4,
-    "ffn_dim": 64,
-    "max_position_embeddings": 64,
-    "word_embed_proj_dim": 16,
-    "do_layer_norm_before": False,
-}
-FALCON_H1 = {
-    "num_key_value_heads": 2,
-    "mamba_d_ssm": 32,
-    "mamba_n_heads": 4,
-    "mamba_d_head": 8,
-    "mamba_n_groups": 1,
-    "mamba_d_state": 8,
-}
-NORM_THEN_LINEAR = ["rms_norm", "linear"]
-BERT_HEAD = ["linear", "activation", "layer_norm", "linear"]
+HEADED = [name for name, family in FAMILIES.items() if family.head is not None]
 
 
-def _config(name: str, **options: Any) -> Callable[[], transformers.PretrainedConfig]:
-    return lambda: getattr(transformers, f"{name}Config")(**{**SIZES, **options})
-
-
-def _gpt(name: str, **options: Any) -> Callable[[], transformers.PretrainedConfig]:
-    return lambda: getattr(transformers, f"{name}Config")(
-        **GPT_SIZES, n_positions=64, bos_token_id=1, eos_token_id=1, **options
-    )
-
-
-FAMILIES: dict[str, tuple[Callable[[], transformers.PretrainedConfig], list[str]]] = {
-    "gpt_neox": (CONFIGS["gpt_neox"], ["layer_norm", "linear"]),
-    "llama": (CONFIGS["llama"], NORM_THEN_LINEAR),
-    "gemma2 (soft cap)": (
-        _config("Gemma2", head_dim=8, num_key_value_heads=2, final_logit_softcapping=3.0),
-        ["rms_norm", "linear", "softcap"],
-    ),
-    "nanochat (no gain)": (
-        _config("NanoChat", num_key_value_heads=2, final_logit_softcapping=3.0),
-        ["rms_norm", "linear", "softcap"],
-    ),
-    "gpt2 (tied)": (CONFIGS["gpt2"], ["layer_norm", "linear"]),
-    "cohere (logit scale)": (
-        _config("Cohere", num_key_value_heads=2, logit_scale=0.0625),
-        ["layer_norm", "linear", "scale"],
-    ),
-    "granite (logits scaling)": (
-        _config("Granite", num_key_value_heads=2, logits_scaling=8.0),
-        ["rms_norm", "linear", "scale"],
-    ),
-    "nemotron (1 + w)": (
-        _config("Nemotron", num_key_value_heads=2, head_dim=8),
-        ["layer_norm", "linear"],
-    ),
-    "olmo (no parameters)": (_config("Olmo", num_key_value_heads=2), ["layer_norm", "linear"]),
-    "phi (head bias)": (_config("Phi"), ["layer_norm", "linear"]),
-    "gptj (head bias)": (_gpt("GPTJ", rotary_dim=4), ["layer_norm", "linear"]),
-    "opt": (CONFIGS["opt"], ["layer_norm", "linear"]),
-    "opt-350m (projection, no norm)": (
-        lambda: transformers.OPTConfig(**OPT_350M),
-        ["linear", "linear"],
-    ),
-    "mamba": (CONFIGS["mamba"], NORM_THEN_LINEAR),
-    "falcon_h1 (multiplier)": (
-        _config("FalconH1", **FALCON_H1, lm_head_multiplier=0.25),
-        ["rms_norm", "linear", "scale"],
-    ),
-}
-MASKED: dict[str, tuple[Callable[[], transformers.PretrainedConfig], list[str]]] = {
-    "bert": (CONFIGS["bert"], BERT_HEAD),
-    "roberta (activation outside modules)": (CONFIGS["roberta"], BERT_HEAD),
-    "albert (one block, many times)": (CONFIGS["albert"], BERT_HEAD),
-    "modernbert (two norms)": (
-        _config("ModernBert", cls_token_id=1, sep_token_id=2, global_attn_every_n_layers=2),
-        ["layer_norm", *BERT_HEAD],
-    ),
-}
-ALL = {**FAMILIES, **MASKED}
-
-
-def a_model(family: str) -> Any:
-    """A random model with its head, whose gains and biases are random too."""
-    torch.manual_seed(0)
-    masked = family in MASKED
-    auto = transformers.AutoModelForMaskedLM if masked else transformers.AutoModelForCausalLM
-    model = auto.from_config(ALL[family][0](), dtype=torch.float32).eval()
-    for parameter in model.parameters():
-        parameter.data += (0.2 if parameter.ndim == 1 else 0.05) * torch.randn_like(parameter)
-    return model
+OTHER_IDS = np.random.default_rng(7).integers(2, VOCABULARY, (3, 11))
+"""Not what a head is found on: (text, token)."""
+ON_DISK = {f"gpt_neox.{name}": "cpu" for name in ("embed_in", "rotary_emb", "layers")}
+ON_DISK |= {"gpt_neox.final_layer_norm": "disk", "lm_head": "disk"}
 
 
 def states_and_logits(lm: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(token, hidden) as the last block gives them, and (token, vocabulary), of other tokens than
-    the head was found on."""
+    """(token, hidden) as the last block gives them, and (token, vocabulary), of OTHER_IDS."""
     kept: list[Tensor] = []
 
     def keep(_: nn.Module, __: object, output: Any) -> None:
         kept.append((output if torch.is_tensor(output) else output[0]).detach().clone())
 
     handle = find_structure(lm.base_model).blocks[-1].register_forward_hook(keep)
-    ids = torch.randint(2, VOCABULARY, (3, 11), generator=torch.Generator().manual_seed(7))
+    ids = torch.from_numpy(OTHER_IDS)
     with torch.no_grad():
         logits = lm(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
     handle.remove()
@@ -148,40 +54,110 @@ def found(lm: Any) -> LensHead:
     return head
 
 
-@pytest.mark.parametrize("family", ALL)
+@pytest.mark.parametrize("family", HEADED)
 def test_the_head_gives_the_models_logits(family: str) -> None:
-    lm = a_model(family)
+    lm = family_model(family)
     head = found(lm)
-    assert [op.kind for op in head.ops] == ALL[family][1]
+    assert tuple(op.kind for op in head.ops) == FAMILIES[family].head
     states, logits = states_and_logits(lm)
     assert np.ptp(logits) > 0.1
     assert np.abs(head.logits(states) - logits).max() < 1e-4
     assert head.max_abs_error < 1e-4
 
 
+@pytest.mark.parametrize("family", HEADED)
+def test_a_bfloat16_model_has_the_same_program(family: str) -> None:
+    head = found(family_model(family, torch.bfloat16))
+    assert head.ops == found(family_model(family)).ops
+    assert head.compute_dtype == "bfloat16"
+
+
 @pytest.mark.parametrize("family", ["gpt_neox", "gemma2 (soft cap)", "granite (logits scaling)"])
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_a_16_bit_model_has_the_same_program(family: str, dtype: torch.dtype) -> None:
-    lm = a_model(family)
-    assert found(lm.to(dtype)).ops == found(a_model(family)).ops
+def test_a_float16_model_has_the_same_program(family: str) -> None:
+    assert found(family_model(family, torch.float16)).ops == found(family_model(family)).ops
 
 
-def test_bfloat16_weights_are_widened_exactly_and_float16_ones_kept() -> None:
-    lm = a_model("gpt_neox").to(torch.bfloat16)
-    weight = lm.get_output_embeddings().weight
-    assert np.array_equal(found(lm).unembedding, weight.detach().float().numpy())
-    assert found(lm.to(torch.float16)).unembedding.dtype == np.float16
+def test_the_error_is_that_of_a_replay_on_the_tokens_given() -> None:
+    lm = family_model("gpt_neox")
+    states, logits = states_and_logits(lm)
+    head = find_head(lm, OTHER_IDS)
+    assert head is not None
+    assert head.max_abs_error == np.abs(head.logits(states) - logits).max()
+    assert head.max_abs_error != found(lm).max_abs_error
+
+
+def test_a_step_that_only_real_tokens_show_is_missed_on_them() -> None:
+    lm = family_model("llama")
+    real = torch.from_numpy(OTHER_IDS[:1])
+
+    class Head(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + (x.shape[1] == real.shape[1])
+
+    lm.lm_head.__class__ = Head
+    assert found(lm).max_abs_error < 1e-4
+    with pytest.raises(HeadReplayError, match=r"by up to 1;"):
+        find_head(lm, real.numpy())
+
+
+def test_the_longest_texts_are_replayed_cut_to_one_length() -> None:
+    texts = [np.arange(n, dtype=np.int32) for n in (3, 0, 9, 5, 7)]
+    np.testing.assert_array_equal(replay_tokens(texts, n_texts=2), [range(7), range(7)])
+    np.testing.assert_array_equal(replay_tokens(texts, n_texts=3, n_tokens=4), [range(4)] * 3)
+    assert replay_tokens(texts[1:2]) is None
+
+
+@pytest.mark.parametrize("computed_in", [torch.float32, torch.float16])
+def test_weights_published_in_float16_are_kept_in_it_whatever_they_are_computed_in(
+    computed_in: torch.dtype,
+) -> None:
+    lm = family_model("gpt_neox", torch.float16).to(computed_in)
+    weight = lm.get_output_embeddings().weight.detach().numpy()
+    head = found(lm)
+    assert {array.dtype for array in head.arrays.values()} == {np.dtype("float16")}
+    assert np.array_equal(head.unembedding, weight)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_weights_that_float16_does_not_hold_are_kept_in_float32(dtype: torch.dtype) -> None:
+    lm = family_model("gpt_neox", dtype)
+    weight = lm.get_output_embeddings().weight.detach()
+    weight[7, 3] = 1e-9
+    assert found(lm).unembedding.dtype == np.float32
+    assert np.array_equal(found(lm).unembedding, weight.float().numpy())
+
+
+def test_arrays_are_kept_exactly_each_in_its_own_dtype() -> None:
+    exact = torch.tensor([0.0, -0.0, 6e-8, 65504.0, torch.inf, 0.125])
+    exact[2] = 2.0**-24  # the smallest that float16 has
+    for values, dtype in ((exact, np.float16), (exact + 1e-3, np.float32)):
+        assert stored_array(values).dtype == dtype
+        np.testing.assert_array_equal(stored_array(values), values.numpy())
+    assert stored_array(torch.tensor([65520.0])).dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_head_whose_weights_wait_on_a_disk_is_the_same(pythia_folder: Path, dtype: str) -> None:
+    def head_of(device_map: str | None) -> LensHead:
+        settings = LoadSettings(device="cpu", compute_dtype=dtype, device_map=device_map)
+        source = find_source(str(pythia_folder), "step0")
+        return found(load_model(source, settings, lm_head=True).lm)
+
+    plain, offloaded = head_of(None), head_of(json.dumps(ON_DISK))
+    assert (offloaded.ops, offloaded.max_abs_error) == (plain.ops, plain.max_abs_error)
+    for name, array in plain.arrays.items():
+        np.testing.assert_array_equal(offloaded.arrays[name], array)
 
 
 def test_the_gain_is_the_effective_one() -> None:
-    lm = a_model("gemma2 (soft cap)")
+    lm = family_model("gemma2 (soft cap)")
     head = found(lm)
     gain = 1 + lm.base_model.norm.weight.detach()
     assert np.array_equal(head.arrays["model.norm.gain"], gain.numpy())
 
 
 def test_norm_is_what_the_models_final_norm_gives() -> None:
-    lm = a_model("gpt_neox")
+    lm = family_model("gpt_neox")
     states, _ = states_and_logits(lm)
     with torch.no_grad():
         expected = lm.base_model.final_layer_norm(torch.from_numpy(states)).numpy()
@@ -189,7 +165,7 @@ def test_norm_is_what_the_models_final_norm_gives() -> None:
 
 
 def test_the_head_does_not_follow_the_model_when_its_weights_change() -> None:
-    lm = a_model("llama")
+    lm = family_model("llama")
     head = found(lm)
     before = head.unembedding.copy()
     lm.get_output_embeddings().weight.data.zero_()
@@ -197,7 +173,7 @@ def test_the_head_does_not_follow_the_model_when_its_weights_change() -> None:
 
 
 def test_a_head_with_a_tampered_weight_is_refused_and_told_by_how_much() -> None:
-    lm = a_model("gpt_neox")
+    lm = family_model("gpt_neox")
     head = found(lm)
     tampered = {name: array.copy() for name, array in head.arrays.items()}
     tampered["gpt_neox.final_layer_norm.gain"][3] += 0.1
@@ -207,7 +183,7 @@ def test_a_head_with_a_tampered_weight_is_refused_and_told_by_how_much() -> None
 
 
 def test_a_head_without_its_soft_cap_is_refused() -> None:
-    lm = a_model("gemma2 (soft cap)")
+    lm = family_model("gemma2 (soft cap)")
     head = found(lm)
     with pytest.raises(HeadReplayError, match="rms_norm → linear"):
         verify_head(lm, replace(head, ops=head.ops[:-1]))
@@ -236,23 +212,33 @@ class _Sorted(nn.Module):
 
 
 def test_a_step_of_no_known_kind_is_named() -> None:
-    lm = a_model("llama")
+    lm = family_model("llama")
     lm.lm_head = nn.Sequential(_Sorted(), lm.lm_head)
     with pytest.raises(ModelStructureError, match=r"what lm_head\.0 \(_Sorted\) does"):
         find_head(lm)
 
 
 def test_a_model_in_training_mode_is_read_without_dropout_and_left_in_it() -> None:
-    lm = a_model("gpt2 (tied)").train()
+    lm = family_model("gpt2").train()
     assert found(lm).max_abs_error < 1e-4
     assert lm.training
 
 
-@pytest.mark.parametrize("family", ["bert", "llama", "gpt_neox"])
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name not in HEADED])
 def test_a_model_without_a_language_model_head_has_none(family: str) -> None:
-    assert find_head(tiny_model(family)) is None
+    assert find_head(family_model(family)) is None
 
 
-def test_an_encoder_decoder_has_none_as_its_encoder_reads_out_no_tokens() -> None:
-    lm = transformers.AutoModelForSeq2SeqLM.from_config(CONFIGS["t5"]())
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_an_encoder_decoder_has_none_as_its_encoder_reads_out_no_tokens(family: str) -> None:
+    lm = transformers.AutoModelForSeq2SeqLM.from_config(FAMILIES[family].config())
     assert find_head(lm) is None
+
+
+def test_a_bias_added_outside_modules_is_refused_with_the_last_module_that_is_understood() -> None:
+    lm = transformers.AutoModelForMaskedLM.from_config(
+        transformers.EsmConfig(**FAMILIES["bert"].config().to_dict() | {"mask_token_id": 3})
+    )
+    lm.lm_head.bias.data += 1.0
+    with pytest.raises(ModelStructureError, match=r"after .*lm_head\.decoder, which no module"):
+        find_head(lm.eval())

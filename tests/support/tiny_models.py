@@ -65,8 +65,6 @@ CONFIGS: dict[str, Callable[[], transformers.PretrainedConfig]] = {
 """Configurations by family; every call gives a fresh one."""
 
 CAUSAL = ("gpt_neox", "llama", "gemma2", "gpt2", "mamba", "opt")
-NORMED = (*CAUSAL, "t5")
-"""Families with a final norm."""
 
 
 def tiny_model(family: str, *, lm_head: bool = False, seed: int = 0) -> nn.Module:
