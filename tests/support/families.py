@@ -214,6 +214,9 @@ FAMILIES: dict[str, Family] = {
         cls_token_id=1,
         sep_token_id=2,
     ),
+    "eurobert (an encoder built as Llama is)": _masked(
+        "EuroBert", "layers", ("rms_norm", "linear"), "norm", num_key_value_heads=2
+    ),
     "t5": _encoder("T5", "block", "final_layer_norm", d_kv=8, d_ff=48),
     "t5 v1.1": _encoder(
         "T5", "block", "final_layer_norm", d_kv=8, d_ff=48, feed_forward_proj="gated-gelu"
