@@ -26,6 +26,8 @@ _EXTRAS = {
 }
 """The extra that brings a package."""
 
+_INTERRUPTED = 130
+"""What typer ends with after a KeyboardInterrupt."""
 _AGAIN = "What was committed stays: run the same command again."
 _REMEDIES = {
     errno.ENOSPC: f"Make space there, or move the store to a larger disk. {_AGAIN}",
@@ -48,8 +50,10 @@ def main() -> None:
         _fail(_what_to_install(error), 2, error)
     except OSError as error:
         _fail(_what_the_system_says(error), 1, error)
-    except KeyboardInterrupt:
-        _leave("Interrupted. What was committed stays; run the command again.", 130)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            _leave("Interrupted. What was committed stays; run the command again.", _INTERRUPTED)
+        raise
 
 
 def _what_to_install(error: ModuleNotFoundError) -> str:

@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelF
 from transformers.utils import logging as transformers_logging
 
 from actstore import __version__
-from actstore.errors import InvalidInputError, ModelStructureError
+from actstore.errors import InvalidInputError, ModelStructureError, StateRangeError
 from actstore.extract.adapters import merge_adapter
 from actstore.extract.blocks import ModelStructure, find_structure
 from actstore.extract.layers import require_padding_to_be_ignored
@@ -81,7 +81,8 @@ def load_model(source: Source, settings: LoadSettings, *, lm_head: bool) -> Load
 
     A PEFT adapter is merged into its base model first. lm_head: keep the language-model head too,
     where the checkpoint has one. Raises InvalidInputError for weights that cannot be read,
-    ModelStructureError for a model whose layers cannot be told or whose weights are incomplete,
+    StateRangeError for weights that are not finite, ModelStructureError for a model whose layers
+    cannot be told or whose weights are incomplete,
     MissingDependencyError for a device map without accelerate or an adapter without peft.
     """
     config = load_config(source)
@@ -94,12 +95,18 @@ def load_model(source: Source, settings: LoadSettings, *, lm_head: bool) -> Load
     model, missing = _load_weights(auto, source, settings, dtype, device_map, device)
     base = _base_of(model)
     base.config.use_cache = False  # states of all texts at once: nothing is generated
-    structure = find_structure(base)
-    require_padding_to_be_ignored(structure)
+    try:
+        structure = find_structure(base)
+        require_padding_to_be_ignored(structure)
+    except ModelStructureError:
+        _require_finite(base, source)  # NaN equals nothing: no structure can be told from it
+        raise
     _require_weights(model, structure, missing)
     lm = model if lm_head and auto is not AutoModel and not missing else None
     device = device_of(base.get_input_embeddings())
-    return LoadedModel(source, structure, lm, device, dtype, masks_needed(structure))
+    with quiet():
+        masks = masks_needed(structure)
+    return LoadedModel(source, structure, lm, device, dtype, masks)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -231,6 +238,16 @@ def _base_of(model: Any) -> Any:
     """The model without head; of an encoder-decoder the encoder."""
     base = model.base_model
     return base.get_encoder() if model.config.is_encoder_decoder else base
+
+
+def _require_finite(base: nn.Module, source: Source) -> None:
+    """Raise StateRangeError naming a weight that is infinite or NaN."""
+    for name, values in base.named_parameters():
+        if not values.is_meta and not values.isfinite().all():
+            raise StateRangeError(
+                f"{name} of {source.model} at {source.checkpoint} holds infinite or NaN values, "
+                "and so do its states. Save or download it again, or leave the checkpoint out."
+            )
 
 
 def _require_weights(model: nn.Module, structure: ModelStructure, missing: set[str]) -> None:

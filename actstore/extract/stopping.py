@@ -20,6 +20,11 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.signal: str | None = None
+        self.held = False
+
+    def hold(self) -> None:
+        """From now to the end of the block raise nothing: cleaning up is not to be interrupted."""
+        self.held = True
 
     def check(self) -> None:
         """Raise StoppedError if it was."""
@@ -34,21 +39,24 @@ class StopSignal:
 def stop_on_signals() -> Iterator[StopSignal]:
     """Inside this block SIGTERM and SIGUSR1 raise StoppedError, wherever the program is.
 
-    It is raised once; code that swallows it (a library's bare `except`) meets it again at the next
-    `check`, also in a block inside this one. In a thread other than the main one, which gets no
-    signals, nothing is changed.
+    It is raised once, and not while a thread is being started; the next `check` raises it again,
+    where it was not raised or a library's `except Exception` swallowed it, also in a block inside
+    this one. In a thread other than the main one, which gets no signals, nothing is changed.
     """
     global _outermost
     stop = _outermost or StopSignal()
     if _outermost or threading.current_thread() is not threading.main_thread():
-        yield stop
+        try:
+            yield stop
+        finally:
+            stop.held = False
         return
 
-    def handle(number: int, _: FrameType | None) -> None:
-        for one in _SIGNALS:
-            signal.signal(one, signal.SIG_IGN)
-        stop.signal = signal.Signals(number).name
-        stop.check()
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.signal is None:
+            stop.signal = signal.Signals(number).name
+            if not stop.held and not _starts_thread(frame):
+                stop.check()
 
     before = {one: signal.signal(one, handle) for one in _SIGNALS}
     _outermost = stop
@@ -58,3 +66,12 @@ def stop_on_signals() -> Iterator[StopSignal]:
         _outermost = None
         for one, handler in before.items():
             signal.signal(one, handler)
+
+
+def _starts_thread(frame: FrameType | None) -> bool:
+    """Whether a frame is inside Thread.start: an error there leaves a thread that is half there."""
+    while frame is not None:
+        if frame.f_code is threading.Thread.start.__code__:
+            return True
+        frame = frame.f_back
+    return False

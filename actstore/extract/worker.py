@@ -94,6 +94,7 @@ def work(
             weights=stack.enter_context(WeightsAhead(pickled=request.pickled_weights)),
             committer=stack.enter_context(Committer()),
         )
+        stack.callback(stop.hold)  # a signal while leases are given back would leave some behind
         try:
             worker.run()
         except StoppedError as error:
@@ -205,6 +206,7 @@ class _Worker:
 
     def _extract(self, begun: Begun, model: LazyModel) -> None:
         for job, lease in self._claimed(begun, self._jobs(begun, model)):
+            self.stop.check()
             with naming(job.shard, begun.group):
                 extracted = job.run(self._advance)
             self.committer.submit(partial(self._commit, begun.one, job, extracted, lease))

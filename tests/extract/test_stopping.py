@@ -43,3 +43,43 @@ def test_other_threads_leave_the_handlers_alone() -> None:
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def test_a_signal_while_a_thread_is_started_is_met_at_the_next_check(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran = threading.Event()
+    thread = threading.Thread(target=ran.set)
+    wait = thread._started.wait
+
+    def interrupted() -> bool:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return wait()
+
+    monkeypatch.setattr(thread._started, "wait", interrupted)
+    with stop_on_signals() as stop:
+        thread.start()
+        thread.join()
+        assert ran.is_set()
+        with pytest.raises(StoppedError, match="SIGTERM"):
+            stop.check()
+
+
+def test_a_block_inside_another_shares_its_signal() -> None:
+    with stop_on_signals() as outer:
+        with suppress(Exception):
+            os.kill(os.getpid(), signal.SIGTERM)
+        with stop_on_signals() as inner, pytest.raises(StoppedError, match="SIGTERM"):
+            inner.check()
+        assert inner is outer
+    with stop_on_signals() as later:
+        later.check()
+
+
+def test_cleaning_up_is_not_interrupted() -> None:
+    with stop_on_signals() as stop:
+        with stop_on_signals() as inner:
+            inner.hold()
+            os.kill(os.getpid(), signal.SIGUSR1)
+        with pytest.raises(StoppedError, match="SIGUSR1"):
+            stop.check()
