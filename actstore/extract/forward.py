@@ -21,7 +21,7 @@ from actstore.extract.compiling import compile_blocks
 from actstore.extract.layers import run_layers
 from actstore.extract.layouts import find_packing
 from actstore.extract.learnt import Packing
-from actstore.extract.load import LoadedModel
+from actstore.extract.load import LoadedModel, quiet
 from actstore.extract.memory import DoesNotFitError, in_pieces
 from actstore.extract.pooling import NamedPooling, pool_all
 from actstore.extract.state_range import StatesOf, keep, require_range
@@ -169,8 +169,9 @@ class _Engine:
         return padded_batch(token_ids, padding, self.model.masks, device)
 
     def run(self, batch: Batch, take: Callable[[int, Tensor], None]) -> None:
-        layers = self.settings.layers
-        run_layers(self.model.structure, batch.token_ids, batch.mask, layers, take, batch.inputs)
+        structure, layers = self.model.structure, self.settings.layers
+        with quiet():  # some models warn of padding that no mask covers
+            run_layers(structure, batch.token_ids, batch.mask, layers, take, batch.inputs)
 
     def send(self, layers: Sequence[Tensor]) -> _Sent:
         """Begin to copy states, converted for storing. layers: (vector, hidden) each."""

@@ -7,7 +7,8 @@ faint. Are positions right? The embeddings (layer 0) must be those of the text a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from actstore.extract.blocks import ModelStructure
 from actstore.extract.layers import run_layers
@@ -25,6 +26,8 @@ from actstore.extract.pooling import to_device
 
 _LENGTHS = (9, 5, 11)
 """Of the texts of the probe."""
+_LONGEST_TRIAL = 4096
+"""Tokens. Models for longer texts compute positions instead of keeping a table."""
 _INFLUENCE = 1e-6
 """Relative change of states below which nothing reached them."""
 _SAME = 0.1
@@ -90,12 +93,17 @@ def states_stay_the_same(structure: ModelStructure, change: Callable[[], object]
 
 def _makes_no_mask_of_its_own(structure: ModelStructure) -> bool:
     """Whether no mask means that all tokens are real, also those that look like padding."""
-    ids = _texts(structure, seed=0)[0]
-    padding = _padding_id(structure)
-    if padding is not None:
-        ids = torch.where(torch.arange(len(ids)) % 2 == 1, padding, ids)
+    ids, padding = _texts(structure, seed=0)[0], _padding_id(structure)
     masked = _run(structure, ids, torch.ones(len(ids), dtype=torch.bool))
-    return _same(_run(structure, ids, None), masked)
+    if not _same(_run(structure, ids, None), masked):
+        return False
+    if padding is None:
+        return True
+    ids[1::2] = padding
+    before = _run(structure, ids, None)
+    with _other_embedding(structure, ids == padding):
+        after = _run(structure, ids, None)
+    return not _untouched(_every_other(before), _every_other(after))
 
 
 def _looks_back_only(structure: ModelStructure) -> bool:
@@ -133,15 +141,19 @@ def _keeps_texts_apart(structure: ModelStructure, packing: Packing) -> bool:
 def _run_packed(
     structure: ModelStructure, texts: list[Tensor], packing: Packing
 ) -> list[_States] | None:
-    """States of each text; None if the model does not take what packing needs."""
-    lengths = np.array([len(text) for text in texts])
+    """States of each text, at the end of a row; None if the model does not take what it needs.
+
+    Rows are longer than any text may be, so this one is too: some models have no place for that.
+    """
+    row = texts * (_positions(structure) // sum(_LENGTHS) + 1)
+    lengths = np.array([len(text) for text in row])
     inputs = packed_inputs(lengths, packing, _device(structure))
     try:
-        states = _run(structure, torch.cat(texts), None, inputs)
+        states = _run(structure, torch.cat(row), None, inputs)
     except (TypeError, ValueError, IndexError, RuntimeError):
         return None
     bounds = np.concatenate([[0], np.cumsum(lengths)]).tolist()
-    return [_part(states, start, stop) for start, stop in pairwise(bounds)]
+    return [_part(states, start, stop) for start, stop in pairwise(bounds)][-len(texts) :]
 
 
 def _run(
@@ -158,6 +170,27 @@ def _run(
         inputs,
     )
     return _States(kept[0], kept[1])
+
+
+@contextmanager
+def _other_embedding(structure: ModelStructure, tokens: Tensor) -> Iterator[None]:
+    """Have some tokens embedded otherwise inside this block. tokens: (token,) bool."""
+
+    def change(_: nn.Module, __: object, embedded: Tensor) -> Tensor:
+        noise = torch.randn(embedded.shape[-1], generator=torch.Generator().manual_seed(2))
+        noise = noise * embedded.float().std().cpu() * tokens.unsqueeze(-1)
+        return embedded + noise.to(embedded)
+
+    embedding: nn.Module = structure.base.get_input_embeddings()  # type: ignore[operator]
+    handle = embedding.register_forward_hook(change)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _every_other(states: _States) -> _States:
+    return _States(states.first[::2], states.last[::2])
 
 
 def _part(states: _States, start: int, stop: int) -> _States:
@@ -187,6 +220,12 @@ def _texts(structure: ModelStructure, seed: int) -> list[Tensor]:
     low, high = min(8, vocabulary // 2), min(vocabulary, 5000)
     generator = torch.Generator().manual_seed(seed)
     return [torch.randint(low, high, (n,), generator=generator) for n in _LENGTHS]
+
+
+def _positions(structure: ModelStructure) -> int:
+    """Tokens of the longest text; 0 where they are too many for a trial."""
+    positions = getattr(structure.base.config, "max_position_embeddings", None)
+    return positions if isinstance(positions, int) and positions <= _LONGEST_TRIAL else 0
 
 
 def _padding_id(structure: ModelStructure) -> int | None:

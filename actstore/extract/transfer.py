@@ -60,9 +60,10 @@ class Transfer:
         if self.copier is None:
             return _Here(tensor.cpu())
         n_bytes = tensor.numel() * tensor.element_size()
-        buffer = self._take(n_bytes)
-        target = buffer[:n_bytes].view(tensor.dtype).view(tensor.shape)
-        return _OnItsWay(self._free, buffer, target, self.copier.copy(tensor, target))
+        with torch.inference_mode():
+            buffer = self._take(n_bytes)
+            target = buffer[:n_bytes].view(tensor.dtype).view(tensor.shape)
+            return _OnItsWay(self._free, buffer, target, self.copier.copy(tensor, target))
 
     def _take(self, n_bytes: int) -> Tensor:
         """The smallest free buffer that is large enough, or a new one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from actstore.errors import InvalidInputError, InvalidTextError, StateRangeError
+from actstore.extract import forward
 from actstore.extract.forward import (
     TOKEN_STATES,
     ForwardSettings,
-    batches,
     pooled_states,
     token_states,
 )
@@ -23,6 +23,8 @@ from actstore.extract.layers import run_layers
 from actstore.extract.load import LoadedModel, LoadSettings, load_model
 from actstore.extract.pooling import named_poolings
 from actstore.extract.sources import find_source
+from actstore.extract.transfer import Transfer
+from tests.support.late_copies import LateCopier
 from tests.support.tiny_models import (
     CONFIGS,
     HIDDEN,
@@ -30,6 +32,8 @@ from tests.support.tiny_models import (
     VOCABULARY,
     save_tiny_model,
 )
+from tests.support.varlen_attention import NAME as VARLEN
+from tests.support.varlen_attention import register_varlen_attention
 
 LAYERS = tuple(range(N_BLOCKS + 1))
 FLOAT32 = ForwardSettings(LAYERS, "float32", batch_tokens=40)
@@ -106,15 +110,6 @@ def test_token_states_are_each_tokens_states_at_each_layer(tmp_path: Path) -> No
         )
 
 
-def test_batches_take_every_text_once_within_the_budget() -> None:
-    lengths = np.random.default_rng(0).integers(1, 300, 500)
-    found = batches(lengths, 256)
-    assert sorted(np.concatenate(found).tolist()) == list(range(500))
-    assert all(len(b) * lengths[b].max() <= 256 or len(b) == 1 for b in found)
-    assert all((lengths[b].max() - lengths[b]).sum() <= 4 for b in found)
-    assert [lengths[b[0]] for b in found] == sorted((lengths[b[0]] for b in found), reverse=True)
-
-
 def test_the_same_texts_give_the_same_bits(tmp_path: Path) -> None:
     model, token_ids = load(tmp_path, "llama"), texts_of_ids(*range(1, 30))
     first, second = pooled(model, token_ids, "mean"), pooled(model, token_ids, "mean")
@@ -152,6 +147,170 @@ def test_a_text_that_does_not_fit_alone_is_named(tmp_path: Path) -> None:
     Device(model, room=20)
     with pytest.raises(InvalidInputError, match=r"row 101 \(30 tokens\) .*--max-tokens"):
         pooled(model, texts_of_ids(4, 30), "mean")
+
+
+def test_what_did_not_fit_is_remembered_for_the_next_shard(tmp_path: Path) -> None:
+    model, token_ids = load(tmp_path, "gpt_neox"), texts_of_ids(*[8] * 9)
+    settings = ForwardSettings(LAYERS, "float32", batch_tokens=72)
+    device = Device(model, room=20)
+    first = pooled(model, token_ids, "mean", settings)
+    assert model.learnt.too_large == 24
+    model.structure.base.register_forward_pre_hook(_at_most(20), with_kwargs=True, prepend=True)
+    assert pooled(model, token_ids, "mean", settings).tobytes() == first.tobytes()
+    assert len(device.sizes) == 2 * 5
+
+
+def _at_most(room: int) -> Callable[[object, object, dict[str, Tensor]], None]:
+    def check(_: object, __: object, inputs: dict[str, Tensor]) -> None:
+        assert inputs["input_ids"].numel() <= room, "was tried, though it is known not to fit"
+
+    return check
+
+
+def masks_seen(model: LoadedModel) -> list[Tensor | None]:
+    """The masks that the model gets from now on."""
+    seen: list[Tensor | None] = []
+
+    def note(_: object, __: object, inputs: dict[str, Tensor | None]) -> None:
+        seen.append(inputs["attention_mask"])
+
+    model.structure.base.register_forward_pre_hook(note, with_kwargs=True)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("family", "lengths", "masked"),
+    [
+        ("gpt_neox", (9, 9, 8), False),
+        ("bert", (9, 9, 9), False),
+        ("bert", (9, 9, 8), True),
+    ],
+)
+def test_a_mask_goes_in_only_where_padding_could_reach_a_text(
+    family: str, lengths: tuple[int, ...], masked: bool, tmp_path: Path
+) -> None:
+    model = load(tmp_path, family)
+    seen = masks_seen(model)
+    settings = ForwardSettings(LAYERS, "float32", batch_tokens=128)
+    pooled(model, texts_of_ids(*lengths), "mean", settings)
+    assert [mask is not None for mask in seen] == [masked]
+
+
+class Mean:
+    """The mean of all of a text's values, as a token metric; NaN for texts of one token."""
+
+    name = "mean_value"
+
+    @staticmethod
+    def compute(hidden: Tensor, mask: Tensor) -> Tensor:
+        total = hidden.float().masked_fill(~mask.unsqueeze(-1), 0).sum(dim=(1, 2))
+        n_tokens = mask.sum(dim=1)
+        return torch.where(n_tokens > 1, total / (n_tokens * hidden.shape[2]), torch.nan)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_token_metric_has_a_value_of_each_text_at_each_layer(
+    packed: bool, tmp_path: Path
+) -> None:
+    model, token_ids = load(tmp_path, "llama"), texts_of_ids(5, 12, 1, 12)
+    settings = ForwardSettings(LAYERS, "float16", batch_tokens=40, packed=packed)
+    found = np.zeros((len(LAYERS), 4), np.float32)
+    for batch in pooled_states(
+        model, token_ids, np.arange(4), named_poolings(["last"]), settings, [Mean()]
+    ):
+        found[:, batch.texts] = batch.values["mean_value"]
+    for text, ids in enumerate(token_ids):
+        expected = [float(states.mean()) for states in alone(model, ids)]
+        np.testing.assert_allclose(
+            found[:, text], np.nan if len(ids) == 1 else expected, rtol=1e-4, atol=1e-6
+        )
+
+
+def varlen(model: LoadedModel) -> None:
+    """Have a model attend as with flash attention: packed texts are told apart by lengths."""
+    register_varlen_attention()
+    model.structure.base.set_attn_implementation(VARLEN)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("family", "attention"),
+    [
+        ("gpt_neox", "sdpa"),
+        ("llama", "sdpa"),
+        ("gpt2", "sdpa"),
+        ("gpt_neox", VARLEN),
+        ("llama", VARLEN),
+        ("bert", VARLEN),
+        ("roberta", VARLEN),
+    ],
+)
+def test_packed_texts_have_the_states_they_have_alone(
+    family: str, attention: str, tmp_path: Path
+) -> None:
+    model, token_ids = load(tmp_path, family), texts_of_ids(3, 17, 1, 9, 9, 30)
+    expected = [torch.stack(alone(model, ids)).mean(dim=1) for ids in token_ids]
+    if attention == VARLEN:
+        varlen(model)
+    seen = masks_seen(model)
+    settings = ForwardSettings(LAYERS, "float32", batch_tokens=90, packed=True)
+    together = pooled(model, token_ids, "mean", settings)
+    for text, states in enumerate(expected):
+        np.testing.assert_allclose(together[:, text], states, rtol=1e-4, atol=1e-5)
+    assert seen[-1] is None
+
+
+@pytest.mark.parametrize("family", ["mamba", "bert", "t5"])
+def test_a_model_that_would_mix_packed_texts_is_refused(family: str, tmp_path: Path) -> None:
+    model = load(tmp_path, family)
+    packed = ForwardSettings(LAYERS, "float32", batch_tokens=90, packed=True)
+    with pytest.raises(InvalidInputError, match="cannot run packed texts.*Leave --packed away"):
+        pooled(model, texts_of_ids(4, 9), "mean", packed)
+
+
+def test_packed_token_states_are_each_tokens_states(tmp_path: Path) -> None:
+    model, token_ids = load(tmp_path, "gpt2"), texts_of_ids(4, 11, 6)
+    settings = ForwardSettings(LAYERS, "float32", batch_tokens=90, packed=True)
+    (piece,) = token_states(model, token_ids, np.arange(3), settings)
+    texts = [alone(model, token_ids[i]) for i in piece.texts]
+    expected = [torch.cat(states) for states in zip(*texts, strict=True)]
+    np.testing.assert_allclose(
+        piece.states[TOKEN_STATES], torch.stack(expected), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_states_are_the_same_however_late_their_copies_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, token_ids = load(tmp_path, "llama"), texts_of_ids(*range(1, 30))
+    at_once = pooled(model, token_ids, "mean")
+    tokens = [p.states for p in token_states(model, token_ids, np.arange(29), FLOAT32)]
+    monkeypatch.setattr(forward, "transfer_from", lambda _: Transfer(LateCopier()))
+    assert pooled(model, token_ids, "mean").tobytes() == at_once.tobytes()
+    late = [p.states for p in token_states(model, token_ids, np.arange(29), FLOAT32)]
+    for one, other in zip(late, tokens, strict=True):
+        np.testing.assert_array_equal(one[TOKEN_STATES], other[TOKEN_STATES])
+
+
+def test_a_late_batch_that_cannot_be_stored_is_still_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load(tmp_path, "llama")
+    with torch.no_grad():
+        model.structure.base.get_input_embeddings().weight[77] = torch.nan  # type: ignore
+    token_ids = texts_of_ids(4, 30, 35, 9)
+    token_ids[3][2] = 77
+    monkeypatch.setattr(forward, "transfer_from", lambda _: Transfer(LateCopier()))
+    with pytest.raises(StateRangeError, match=r"layer 0 .*1 texts, rows \[103\]"):
+        pooled(model, token_ids, "mean")
+
+
+def test_states_too_small_for_float16_are_refused(tmp_path: Path) -> None:
+    model = load(tmp_path, "llama")
+    with torch.no_grad():
+        model.structure.base.get_input_embeddings().weight.mul_(1e-6)  # type: ignore
+    with pytest.raises(StateRangeError, match=r"layer 0 .*too small.*--dtype float32"):
+        pooled(model, texts_of_ids(4, 9), "mean", ForwardSettings(LAYERS, "float16", 40))
+    assert (pooled(model, texts_of_ids(4, 9), "mean") != 0).any()
 
 
 def test_states_beyond_float16_are_refused_with_layer_rows_and_remedy(tmp_path: Path) -> None:
