@@ -1,8 +1,9 @@
 """Extraction against nnsight, TransformerLens and SAELens, each in an environment of its own.
 
-Same texts, model, dtype (float32) and threads. A peer's seconds leave out imports and loading the
-model; actstore's leave out imports only. nnsight and TransformerLens get their texts sorted by
-length and pool each layer once, into memory; SAELens writes one layer's token states to disk.
+Same texts, model, dtype (float32) and threads; half as many texts as the floor gets. Imports and
+loading the model are left out; of actstore's, what an extraction of one text takes. nnsight and
+TransformerLens get their texts sorted by length and pool each layer once, into memory; SAELens
+writes one layer's token states to disk.
 """
 
 from __future__ import annotations
@@ -46,9 +47,9 @@ def peer_row(settings: Settings, peer: str) -> Row:
     return Row(what, target, f"{ratio:.2f} x CPU{_difference(tasks[OURS], tasks[peer])}")
 
 
-def make_task(settings: Settings, name: str, n_texts: int | None = None) -> Task:
+def make_task(settings: Settings, name: str) -> Task:
     """What a program is asked to run: the workload, with a folder for its results."""
-    work = make_workload(settings, n_texts)
+    work = make_workload(settings, settings.texts // 2)
     texts = settings.folder / "texts.json"
     texts.write_text(json.dumps(work.texts), "utf-8")
     folder = settings.folder / f"of_{name}"

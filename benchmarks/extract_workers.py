@@ -10,14 +10,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
 from benchmarks.extract_floor import fresh_store
 from benchmarks.timing import Cases, Row, paired_costs
-from benchmarks.workload import Settings, Workload, make_workload
+from benchmarks.workload import Lengths, Settings, Workload, make_workload
 
 DEVICES = {1: "cpu", 2: "cpu:2"}
+LENGTHS = Lengths(median=12, p95=60, longest=200)
+"""Shorter than elsewhere: what counts here is that there are enough shards."""
 _FEW = 64
 _SHARDS = 16
 """Of the many texts: with fewer, one worker often waits for the other's last one."""
@@ -40,7 +43,8 @@ def workers_cases(settings: Settings) -> Cases:
     """Each number of workers over many texts and over few: `1 many`, `1 few`, `2 many`, `2 few`."""
     # Shards hold a power of two of rows: one text less than that many shards would have twice.
     n_many = max(_FEW, settings.texts // _SHARDS) * _SHARDS - 1
-    work = {"many": make_workload(settings, n_many), "few": make_workload(settings, _FEW)}
+    shorter = replace(settings, lengths=LENGTHS)
+    work = {"many": make_workload(shorter, n_many), "few": make_workload(shorter, _FEW)}
     return {
         f"{n} {name}": command(settings, some, n) for n in DEVICES for name, some in work.items()
     }

@@ -93,7 +93,7 @@ def test_hooks_that_keep_all_states_give_the_same_vectors(settings: Settings) ->
         for task in (ours, theirs)
     ]
     assert extract_peers.largest_difference(ours, theirs) < 1e-5
-    assert outcomes[0].n_tokens == outcomes[1].n_tokens > settings.texts
+    assert outcomes[1].n_tokens > outcomes[0].n_tokens > settings.texts
     assert all(outcome.cpu_seconds > 0 and outcome.peak_bytes > 0 for outcome in outcomes)
 
 
