@@ -12,7 +12,7 @@ from actstore.errors import HeadReplayError, ModelStructureError
 from actstore.extract.calibrate import choose_dtype
 from actstore.extract.distinct import require_new_weights
 from actstore.extract.forward import ForwardSettings
-from actstore.extract.head import find_head
+from actstore.extract.head import find_head, replay_tokens
 from actstore.extract.lazy import LazyModel
 from actstore.extract.outline import Outline, provenance
 from actstore.extract.pooling import named_poolings
@@ -26,7 +26,6 @@ from actstore.store import CheckpointGroup, Store
 
 _NO_HEAD = "the checkpoint has no language-model head"
 _PROBE_TEXTS = 64
-_HEAD_TEXTS = 4
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,8 @@ def _extract_head(
     if lm is None:
         return _NO_HEAD
     try:
-        head = find_head(lm)
+        token_ids = _some_tokens(store, model.outline, rows, _PROBE_TEXTS)
+        head = find_head(lm, replay_tokens(token_ids))
     except (ModelStructureError, HeadReplayError) as error:
         return f"not stored: {error}"  # the states are worth keeping without it
     if head is None:
