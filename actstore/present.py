@@ -148,12 +148,14 @@ def show_metrics(report: MetricsReport) -> None:
 
 def show_problems(report: VerifyReport) -> None:
     """`actstore verify`."""
-    lines(f"{report.n_shards} shards ({size(report.n_bytes)}), {len(report.problems)} damaged")
+    lines(
+        f"{report.n_shards} shards ({size(report.n_bytes)}) and {report.n_heads} lens heads, "
+        f"{len(report.problems)} damaged"
+    )
     for problem in report.problems:
-        start, stop = problem.rows
+        rows = "" if problem.rows is None else f" rows {problem.rows[0]}:{problem.rows[1]}"
         lines(
-            f"- {problem.model} at {problem.checkpoint}, {problem.array} rows {start}:{stop}: "
-            f"{problem.what}",
+            f"- {problem.model} at {problem.checkpoint}, {problem.array}{rows}: {problem.what}",
             f"  Repair: {problem.command}",
         )
 

@@ -13,6 +13,7 @@ from actstore.refs import look_up
 from actstore.store import schema
 from actstore.store.arrays import Shard, ShardedArray, shards_of
 from actstore.store.head import LensHead
+from actstore.store.head_group import read_head, write_head
 from actstore.store.ledger import Ledger, ShardStats
 from actstore.store.plan import CheckpointSpec
 from actstore.store.shards import ShardBuilder, ShardLayout
@@ -24,9 +25,7 @@ from actstore.store.zarr_metadata import (
     DOCUMENT,
     chunk_key,
     encode_chunk,
-    read_array,
     read_attributes,
-    write_array,
     write_group,
 )
 
@@ -214,29 +213,29 @@ class CheckpointGroup:
         look_up("token sample", name, self.token_samples(), f"Add one: {add}")
         return TokenSample(self.ledger, self.spec, name)
 
+    @property
+    def head_prefix(self) -> str:
+        return join(self.prefix, "head")
+
     def has_head(self) -> bool:
-        return self.storage.exists(join(self.prefix, "head", "zarr.json"))
+        return self.storage.exists(join(self.head_prefix, DOCUMENT))
 
     def write_head(self, head: LensHead) -> None:
         """Store the lens head; it exists once its group's document is written, last."""
-        prefix = join(self.prefix, "head")
-        for name, values in head.arrays.items():
-            dims = tuple(f"{name}_{axis}" for axis in range(values.ndim))
-            write_array(self.storage, join(prefix, name), values, dims, rows_per_chunk=4096)
-        write_group(self.storage, prefix, head.to_json())
+        write_head(self.storage, self.head_prefix, head)
         self._write_document()
 
     def head(self) -> LensHead:
-        """The lens head. Raises MissingShardsError where none was stored."""
+        """The lens head.
+
+        Raises MissingShardsError where none was stored, CorruptShardError for a damaged one.
+        """
         if not self.has_head():
             raise MissingShardsError(
                 f"{self.storage.url} has no lens head of {self.model} at {self.checkpoint}. "
                 f"Run: actstore extract {self.storage.url} {self._options} --lens-head"
             )
-        prefix = join(self.prefix, "head")
-        names = [name for name in self.storage.names(prefix) if name != "zarr.json"]
-        arrays = {name: read_array(self.storage, join(prefix, name)) for name in names}
-        return LensHead.from_json(read_attributes(self.storage, prefix), arrays)
+        return read_head(self.storage, self.head_prefix)
 
     def sharded_array(self, name: str) -> ShardedArray | TextValues:
         """An array by its name in commit records: `mean_pool`, `tokens/sample/states`, …"""

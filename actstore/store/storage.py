@@ -48,6 +48,12 @@ class Storage(Protocol):
     def replace(self, key: str, data: Buffer) -> None:
         """Write an object, in place of the one there is."""
 
+    def share(self, source: str, key: str) -> None:
+        """Make `key` hold the bytes of `source`, stored once where that can be.
+
+        Neither changes when the other is replaced or deleted. Raises FileNotFoundError.
+        """
+
     def append(self, key: str, line: bytes) -> None:
         """Add a line, whole or not at all, to an object that only this process appends to."""
 
@@ -94,6 +100,21 @@ class LocalStorage:
         with self._partial(key, data) as partial:
             partial.replace(self.path(key))
 
+    def share(self, source: str, key: str) -> None:
+        final = self.path(key)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        link = _partial_name(final)
+        try:
+            os.link(self.path(source), link)
+            link.replace(final)
+            _flush_folder(final.parent)
+        except FileNotFoundError:
+            raise
+        except OSError:  # another file system, one without hard links, or one link too many
+            self.replace(key, self.read(source))
+        finally:
+            link.unlink(missing_ok=True)  # it is still there if both were the same file already
+
     def append(self, key: str, line: bytes) -> None:
         path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,7 +151,7 @@ class LocalStorage:
         """A complete, flushed file beside the final name; gone again whatever happens."""
         final = self.path(key)
         final.parent.mkdir(parents=True, exist_ok=True)
-        partial = final.with_name(f"{final.name}.{uuid.uuid4().hex}.partial")
+        partial = _partial_name(final)
         try:
             _write_flushed(partial, memoryview(data).cast("B"))
             yield partial
@@ -155,6 +176,11 @@ class _FileReader:
                     "Run: actstore verify STORE"
                 )
             done += got
+
+
+def _partial_name(final: Path) -> Path:
+    """A name beside the final one that no other process takes and that is not listed."""
+    return final.with_name(f"{final.name}.{uuid.uuid4().hex}.partial")
 
 
 def _write_flushed(path: Path, data: memoryview) -> None:

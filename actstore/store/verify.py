@@ -1,20 +1,22 @@
-"""Finding damage: what the ledger says was committed, against the bytes that are there."""
+"""Finding damage: what was committed, as ledgers and lens heads say, against what is there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from actstore.errors import CorruptShardError
 from actstore.progress import progress
+from actstore.store.head_group import check_head
 from actstore.store.ledger import digest
 from actstore.store.schema import TEXT_VALUES
 from actstore.store.storage import join
-from actstore.store.zarr_metadata import shard_key
+from actstore.store.zarr_metadata import DOCUMENT, shard_key
 
 if TYPE_CHECKING:
     from actstore.store.checkpoint import CheckpointGroup
@@ -25,16 +27,19 @@ _THREADS = 4
 
 @dataclass(frozen=True)
 class Problem:
-    """One damaged or missing shard, in the user's words."""
+    """One damaged or missing shard or lens head, in the user's words."""
 
     model: str
     checkpoint: str
     array: str
-    rows: tuple[int, int]
+    """`head`, if it is the lens head."""
+    rows: tuple[int, int] | None
+    """Of the shard; None for a lens head."""
     what: str
     command: str
     """Repairs it."""
     key: str
+    """What to remove, so that it is made again."""
 
 
 @dataclass(frozen=True)
@@ -43,38 +48,66 @@ class VerifyReport:
 
     n_shards: int
     n_bytes: int
+    """Of the shards."""
+    n_heads: int
+    """Lens heads."""
     problems: tuple[Problem, ...]
 
 
 def verify_store(store: Store, *, quick: bool = False, repair: bool = False) -> VerifyReport:
-    """Check every committed shard of a store.
+    """Check every committed shard and every lens head of a store.
 
-    quick: only that shards exist, with the size and plan they were committed with. Otherwise each
-    chunk's crc32c, each shard's digest, and that the texts of its rows are those it was made of.
-    repair: remove damaged shards, so that the next extraction makes them again.
+    quick: only that they exist, with the size and plan they were committed with. Otherwise each
+    chunk's crc32c, each shard's and array's digest, and that the texts of a shard's rows are those
+    it was made of. repair: remove what is damaged, so that the next extraction makes it again.
     """
-    work = [(group, record) for group in _groups(store) for record in group.ledger.records()]
-    with (
-        progress("Verifying", len(work), "shards") as advance,
-        ThreadPoolExecutor(_THREADS) as pool,
-    ):
-
-        def check(item: tuple[CheckpointGroup, dict[str, Any]]) -> Problem | None:
-            what = _damage(*item, quick=quick)
-            advance(1)
-            return _problem(*item, what) if what else None
-
-        problems = tuple(found for found in pool.map(check, work) if found)
+    groups = list(_groups(store))
+    shards = [(group, record) for group in groups for record in group.ledger.records()]
+    heads = [group for group in groups if group.has_head()]
+    checks = [partial(_check_shard, *shard, quick=quick) for shard in shards]
+    checks += [partial(_check_head, group, quick=quick) for group in heads]
+    problems = tuple(_problems(checks))
     if repair:
         for problem in problems:
             store.storage.delete(problem.key)
-    return VerifyReport(len(work), sum(record["bytes"] for _, record in work), problems)
+    n_bytes = sum(record["bytes"] for _, record in shards)
+    return VerifyReport(len(shards), n_bytes, len(heads), problems)
+
+
+def _problems(checks: Sequence[Callable[[], Problem | None]]) -> Iterator[Problem]:
+    """What the checks find, in their order."""
+    with (
+        progress("Verifying", len(checks), "shards") as advance,
+        ThreadPoolExecutor(_THREADS) as pool,
+    ):
+        for found in pool.map(lambda check: check(), checks):
+            advance(1)
+            if found is not None:
+                yield found
 
 
 def _groups(store: Store) -> Iterator[CheckpointGroup]:
     for model in store.models():
         for checkpoint in store.checkpoints(model):
             yield store.checkpoint(model, checkpoint)
+
+
+def _check_shard(group: CheckpointGroup, record: dict[str, Any], *, quick: bool) -> Problem | None:
+    what = _damage(group, record, quick=quick)
+    if what is None:
+        return None
+    start, stop = record["rows"]
+    problem = _problem(group, record["array"], _key(group, record), what, _option(record))
+    return replace(problem, rows=(start, stop))
+
+
+def _check_head(group: CheckpointGroup, *, quick: bool) -> Problem | None:
+    try:
+        check_head(group.storage, group.head_prefix, quick=quick)
+    except CorruptShardError as error:
+        document = join(group.head_prefix, DOCUMENT)
+        return _problem(group, "head", document, str(error), "--lens-head")
+    return None
 
 
 def _damage(group: CheckpointGroup, record: dict[str, Any], *, quick: bool) -> str | None:
@@ -108,20 +141,18 @@ def _key(group: CheckpointGroup, record: dict[str, Any]) -> str:
     return shard_key(join(group.prefix, record["array"]), record["shard"], n_dims)
 
 
-def _problem(group: CheckpointGroup, record: dict[str, Any], what: str) -> Problem:
-    start, stop = record["rows"]
+def _problem(group: CheckpointGroup, array: str, key: str, what: str, option: str) -> Problem:
     return Problem(
         model=group.model,
         checkpoint=group.checkpoint,
-        array=record["array"],
-        rows=(start, stop),
+        array=array,
+        rows=None,
         what=what,
         command=(
             f"actstore verify {group.storage.url} --repair && actstore extract "
-            f"{group.storage.url} --model {group.model} --checkpoints {group.checkpoint} "
-            f"{_option(record)}"
+            f"{group.storage.url} --model {group.model} --checkpoints {group.checkpoint} {option}"
         ),
-        key=_key(group, record),
+        key=key,
     )
 
 

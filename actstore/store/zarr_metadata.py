@@ -9,6 +9,7 @@ Source: https://zarr-specs.readthedocs.io/en/latest/v3/core/index.html
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -151,16 +152,52 @@ def shard_key(prefix: str, index: int, n_dims: int = 3) -> str:
 
 
 def write_array(
-    storage: Storage, prefix: str, values: NDArray[Any], dims: tuple[str, ...], rows_per_chunk: int
+    storage: Storage,
+    prefix: str,
+    values: NDArray[Any],
+    dims: tuple[str, ...],
+    rows_per_chunk: int,
+    *,
+    twin: str | None = None,
 ) -> None:
-    """Write a whole array in chunks along its first dimension; its document last."""
+    """Write a whole array in chunks along its first dimension; its document last.
+
+    twin: an array written likewise, of which chunks that hold the same bytes are shared.
+    """
     rows = max(1, min(rows_per_chunk, len(values)))
     for index, start in enumerate(range(0, len(values), rows)):
         part = values[start : start + rows]
         padding = [(0, rows - len(part)), *[(0, 0)] * (values.ndim - 1)]
         chunk = np.pad(part, padding) if len(part) < rows else part
-        storage.replace(chunk_key(prefix, index, values.ndim), encode_chunk(chunk))
+        key, data = chunk_key(prefix, index, values.ndim), encode_chunk(chunk)
+        source = None if twin is None else chunk_key(twin, index, values.ndim)
+        if source is None or not _shared(storage, source, key, data):
+            storage.replace(key, data)
     write_document(storage, prefix, chunked_array(values.shape, values.dtype.name, rows, dims))
+
+
+def _shared(storage: Storage, source: str, key: str, data: bytes) -> bool:
+    """Share the object at `source` if it holds this data; False if it does not."""
+    try:
+        if storage.read(source) != data:
+            return False
+        storage.share(source, key)
+    except FileNotFoundError:  # dropped meanwhile
+        return False
+    return True
+
+
+def chunk_sizes(storage: Storage, prefix: str) -> dict[str, int]:
+    """The key of each chunk of an array that `write_array` wrote, and its bytes.
+
+    Raises FileNotFoundError where there is no array.
+    """
+    document = _read_document(storage, prefix)
+    rows, *widths = document["chunk_grid"]["configuration"]["chunk_shape"]
+    n_bytes = rows * math.prod(widths) * np.dtype(document["data_type"]).itemsize
+    n_chunks = -(-document["shape"][0] // rows)
+    keys = (chunk_key(prefix, index, len(document["shape"])) for index in range(n_chunks))
+    return dict.fromkeys(keys, n_bytes + len(checksum(b"")))
 
 
 def read_array(storage: Storage, prefix: str) -> NDArray[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 from pathlib import Path
 
@@ -33,6 +35,47 @@ def test_replacing_takes_the_place_of_what_was_there(storage: Storage) -> None:
     storage.replace("key", b"first")
     storage.replace("key", b"second, longer")
     assert storage.read("key") == b"second, longer"
+
+
+def test_what_is_shared_outlives_the_source_and_does_not_follow_it(storage: Storage) -> None:
+    storage.create("a/source", b"first")
+    storage.create("b/kept", b"before")
+    for key in ("b/new", "b/kept"):
+        storage.share("a/source", key)
+    storage.replace("a/source", b"second")
+    storage.share("a/source", "c/deleted")
+    storage.delete("c/deleted")
+    assert [storage.read(f"b/{name}") for name in ("new", "kept")] == [b"first"] * 2
+    assert storage.read("a/source") == b"second"
+    storage.delete("a/source")
+    assert storage.read("b/new") == b"first"
+    with pytest.raises(FileNotFoundError):
+        storage.share("a/source", "b/kept")
+    assert storage.read("b/kept") == b"first"
+
+
+def test_sharing_again_changes_nothing(storage: Storage) -> None:
+    storage.create("source", b"first")
+    for _ in range(2):
+        storage.share("source", "folder/key")
+        assert storage.read("folder/key") == b"first"
+    if isinstance(storage, LocalStorage):
+        assert storage.path("source").stat().st_nlink == 2
+        assert [p.name for p in storage.path("folder").iterdir()] == ["key"]
+
+
+def test_bytes_are_copied_where_there_are_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    storage = LocalStorage(tmp_path)
+    storage.replace("source", b"bytes")
+    storage.share("source", "folder/key")
+    assert storage.read("folder/key") == b"bytes"
+    assert storage.path("source").stat().st_nlink == 1
 
 
 def test_a_failed_write_leaves_nothing_behind(storage: Storage) -> None:
