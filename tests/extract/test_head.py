@@ -164,6 +164,14 @@ def test_norm_is_what_the_models_final_norm_gives() -> None:
     np.testing.assert_allclose(found(lm).norm(states), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "gemma (1 + w)", "bert"])
+def test_a_head_tied_to_the_embeddings_has_its_unembedding_once(family: str) -> None:
+    lm = family_model(family)
+    assert lm.get_output_embeddings().weight is lm.get_input_embeddings().weight
+    unembeddings = [a for a in found(lm).arrays.values() if a.shape[0] == VOCABULARY and a.ndim > 1]
+    assert len(unembeddings) == 1
+
+
 def test_the_head_does_not_follow_the_model_when_its_weights_change() -> None:
     lm = family_model("llama")
     head = found(lm)
