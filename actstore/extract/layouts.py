@@ -1,8 +1,9 @@
 """Which ways of laying out texts leave a model's states as they are, found out by trying.
 
-Two questions, asked of a few tokens of every model. Do tokens of others reach a text? They are
-changed: on the same shapes the same kernels run, so any influence shows beyond rounding, however
-faint. Are positions right? The embeddings (layer 0) must be those of the text alone.
+Two questions, asked of a few tokens of every model. Do tokens that are not a text's own reach it?
+They are changed: on the same shapes the same kernels run, so that any influence shows beyond
+rounding, however faint, in every dtype. Are positions right? The embeddings (layer 0) must be those
+of the text alone. Where in doubt, texts are masked and padded, which is right for every model.
 """
 
 from __future__ import annotations

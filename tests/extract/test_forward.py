@@ -291,6 +291,17 @@ def test_states_are_the_same_however_late_their_copies_end(
         np.testing.assert_array_equal(one[TOKEN_STATES], other[TOKEN_STATES])
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("family", ["gpt_neox", "bert", "mamba"])
+def test_states_from_a_gpu_are_those_from_the_cpu(family: str, tmp_path: Path) -> None:
+    token_ids = texts_of_ids(*range(1, 40))
+    expected = pooled(load(tmp_path, family), token_ids, "mean")
+    source = find_source(str(tmp_path), "main")
+    on_gpu = load_model(source, LoadSettings(device="cuda", compute_dtype="float32"), lm_head=False)
+    np.testing.assert_allclose(pooled(on_gpu, token_ids, "mean"), expected, rtol=1e-3, atol=1e-4)
+
+
 def test_a_late_batch_that_cannot_be_stored_is_still_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
