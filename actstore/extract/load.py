@@ -58,7 +58,9 @@ class LoadedModel:
     dtype: torch.dtype
     """Of the computation."""
     masks: Masks = Masks.ALWAYS
+    """Which batches need an attention mask."""
     learnt: Learnt = field(default_factory=Learnt, compare=False)
+    """Grows as it runs."""
 
 
 def load_config(source: Source) -> transformers.PretrainedConfig:
@@ -95,6 +97,7 @@ def load_model(source: Source, settings: LoadSettings, *, lm_head: bool) -> Load
     model, missing = _load_weights(auto, source, settings, dtype, device_map, device)
     base = _base_of(model)
     base.config.use_cache = False  # states of all texts at once: nothing is generated
+    base.config.rescale_every = 0  # RWKV's: it would halve its states every so many blocks
     try:
         structure = find_structure(base)
         require_padding_to_be_ignored(structure)
