@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 
 from actstore.extract.blocks import ModelStructure, find_structure
 from actstore.extract.layers import require_padding_to_be_ignored, run_layers
+from actstore.extract.load import LoadSettings, load_model
+from actstore.extract.sources import find_source
 from tests.support.families import (
     FAMILIES,
     HIDDEN,
@@ -107,6 +110,20 @@ def test_layer_0_is_the_embedding_where_hidden_states_lack_it(name: str) -> None
     with torch.inference_mode():
         embedding = structure_of(name).base.get_input_embeddings()(ids)
     assert torch.equal(layers_of(name, ids, mask)[0], embedding)
+
+
+def test_rwkvs_states_are_not_halved_after_every_so_many_blocks(tmp_path: Path) -> None:
+    lm = family_model("rwkv")
+    lm.config.rescale_every = 2
+    lm.save_pretrained(tmp_path / "rwkv")
+    source = find_source(str(tmp_path / "rwkv"), "main")
+    loaded = load_model(source, LoadSettings(device="cpu"), lm_head=False)
+    assert loaded.structure.base.config.rescale_every == 0
+    ids, mask = some_ids()
+    taken: list[Tensor] = []
+    run_layers(loaded.structure, ids, mask, LAYERS, lambda _, h: taken.append(h.clone()))
+    for states, expected in zip(taken, layers_of("rwkv", ids, mask), strict=True):
+        torch.testing.assert_close(states, expected)
 
 
 @every_family
