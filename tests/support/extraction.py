@@ -38,5 +38,6 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 
 def shards(folder: Path) -> dict[str, bytes]:
-    """Every array's bytes below a folder."""
-    return {name: data for name, data in snapshot(folder).items() if "/c." in name}
+    """Every array's bytes below a folder, without what killed processes left half-written."""
+    found = snapshot(folder).items()
+    return {name: data for name, data in found if "/c." in name and not name.endswith(".partial")}

@@ -66,6 +66,11 @@ def kill(process: BaseProcess, number: signal.Signals = signal.SIGKILL) -> None:
         os.kill(process.pid, number)
 
 
+def is_stopped(process: BaseProcess) -> bool:
+    """Whether a process is frozen. Source: proc_pid_stat(5)."""
+    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
 def ended_well(process: BaseProcess, seconds: float = 120) -> bool:
     """Whether a process ends, and without an error."""
     process.join(seconds)
