@@ -77,7 +77,7 @@ def test_sentence_transformers_gives_the_normed_mean_of_the_last_layer(settings:
 def test_the_published_recipe_gives_the_normed_means_of_all_layers(settings: Settings) -> None:
     work = make_workload(settings)
     cases = extract_floor.recipe_cases(settings, work)
-    theirs = cases["published recipe"]()
+    theirs = cases[extract_floor.RECIPE]()
     cases[extract_floor.EXTRACT]()
     for layer, vectors in enumerate(theirs):
         np.testing.assert_allclose(
