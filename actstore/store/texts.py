@@ -89,7 +89,10 @@ class TextTable:
 
     def find(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """The row of each text, or -1."""
-        index, wanted = self._index(), hash_texts(texts)
+        return self._find(texts, self._index())
+
+    def _find(self, texts: Sequence[str], index: _Index) -> NDArray[np.int64]:
+        wanted = hash_texts(texts)
         if not len(index.rows):
             return np.full(len(wanted), -1, np.int64)
         place = np.searchsorted(index.hashes, wanted, sorter=index.order)
@@ -111,13 +114,14 @@ class TextTable:
     def add(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """The row of each text, after appending the ones that are new as one part."""
         while True:
-            rows = self.find(texts)
+            index = self._index()
+            rows = self._find(texts, index)
             new = np.flatnonzero(rows < 0)
             if not len(new):
                 return rows
             fresh = list(dict.fromkeys(texts[int(i)] for i in new))
             # Another process may have taken the part's name meanwhile: look again.
-            self._append(fresh)
+            self._append(fresh, index)
 
     def require(self, rows: NDArray[np.integer[Any]]) -> None:
         """Raise UnknownTextError unless all rows hold a text."""
@@ -161,9 +165,8 @@ class TextTable:
         frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
         return frame
 
-    def _append(self, texts: list[str]) -> None:
-        """Write a part of new texts, unless another process has just written one of its name."""
-        index = self._index()
+    def _append(self, texts: list[str], index: _Index) -> None:
+        """Write a part of texts that the index lacks, unless there is a part behind it by now."""
         end = int(index.rows[-1]) + 1 if len(index.rows) else 0
         start = -(-end // MAX_ROWS_PER_SHARD) * MAX_ROWS_PER_SHARD
         hashes = hash_texts(texts)

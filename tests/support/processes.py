@@ -6,8 +6,10 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing.context import ForkContext, ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -24,9 +26,14 @@ FORKED.set_forkserver_preload(
 )
 
 
-def start(run: Callable[..., object], *arguments: object) -> BaseProcess:
+FORK = multiprocessing.get_context("fork")
+"""A child shares the file systems that only this process sees."""
+Context = ForkContext | ForkServerContext
+
+
+def start(run: Callable[..., object], *arguments: object, context: Context = FORKED) -> BaseProcess:
     """Call a function in a process of its own."""
-    process = FORKED.Process(target=run, args=arguments)
+    process = context.Process(target=run, args=arguments)
     process.start()
     return process
 
@@ -39,9 +46,14 @@ def start_extraction(url: str, request: ExtractionRequest) -> BaseProcess:
 class Command:
     """`actstore …` in a folder, under way; what it says on standard error is kept in a file."""
 
-    def __init__(self, folder: Path, command: str, **environment: str) -> None:
-        self._said = folder / "said.txt"
-        self.process = start(_run_command, folder, command, self._said, environment)
+    def __init__(
+        self, folder: Path, command: str, *, context: Context = FORKED, **environment: str
+    ) -> None:
+        descriptor, said = tempfile.mkstemp()
+        os.close(descriptor)
+        self._said = Path(said)
+        arguments = folder, command, self._said, environment
+        self.process = start(_run_command, *arguments, context=context)
 
     @property
     def pid(self) -> int:
@@ -52,12 +64,14 @@ class Command:
         """Its exit code and what it said, white space folded, once it has ended."""
         self.process.join(seconds)
         assert self.process.exitcode is not None, "it does not end"
-        return self.process.exitcode, " ".join(self._said.read_text().split())
+        said = " ".join(self._said.read_text().split())
+        self._said.unlink()
+        return self.process.exitcode, said
 
 
-def run_command(folder: Path, command: str) -> tuple[int, str]:
+def run_command(folder: Path, command: str, *, context: Context = FORKED) -> tuple[int, str]:
     """Run `actstore …` in a folder: exit code and standard error."""
-    return Command(folder, command).end()
+    return Command(folder, command, context=context).end()
 
 
 def kill(process: BaseProcess, number: signal.Signals = signal.SIGKILL) -> None:
@@ -102,6 +116,6 @@ def _run_command(folder: Path, command: str, said: Path, environment: dict[str, 
     os.environ.update({"ACTSTORE_PROGRESS": "0", "COLUMNS": "1000", **environment})
     sys.argv = ["actstore", *command.split()]
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
-    descriptor = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    descriptor = os.open(said, os.O_WRONLY)
     os.dup2(descriptor, sys.stderr.fileno())
     main()
