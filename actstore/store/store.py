@@ -32,6 +32,7 @@ from actstore.store.zarr_metadata import (
     DOCUMENT,
     begin_array,
     chunked_array,
+    create_group,
     read_array,
     read_attributes,
     write_array,
@@ -344,17 +345,19 @@ class Store:
             "max_tokens": spec.max_tokens,
             "tokenizer_digest": spec.tokenizer_digest,
         }
-        if self.storage.exists(join(prefix, "zarr.json")):
-            stored = read_attributes(self.storage, prefix)
-            remedy = "All checkpoints of a model in a store share these; use another store."
-            require_same(f"{spec.model} in {self.url}", stored, shared, remedy)
-            rows_per_shard = stored["rows_per_shard"]
-        else:
+        if not self.storage.exists(join(prefix, DOCUMENT)):
             n_texts = len(self.text_rows())
             layout = choose_layout(len(spec.layers), spec.hidden_size, spec.dtype, n_texts)
-            rows_per_shard = layout.rows_per_shard
-            sizes = {"rows_per_shard": rows_per_shard, "rows_per_chunk": layout.rows_per_chunk}
-            write_group(self.storage, prefix, {**shared, **sizes})
+            sizes = {
+                "rows_per_shard": layout.rows_per_shard,
+                "rows_per_chunk": layout.rows_per_chunk,
+            }
+            with suppress(FileExistsError):  # another process has just begun it
+                create_group(self.storage, prefix, {**shared, **sizes})
+        stored = read_attributes(self.storage, prefix)
+        remedy = "All checkpoints of a model in a store share these; use another store."
+        require_same(f"{spec.model} in {self.url}", stored, shared, remedy)
+        rows_per_shard = stored["rows_per_shard"]
         for declared in (N_TOKENS, TRUNCATED):
             document = chunked_array((n_rows,), declared.dtype, rows_per_shard, declared.dims)
             begin_array(self.storage, join(prefix, declared.name), document)

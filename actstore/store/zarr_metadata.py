@@ -31,11 +31,7 @@ def write_group(
     storage: Storage, prefix: str, attributes: Mapping[str, Json], *, consolidate: bool = False
 ) -> None:
     """Create or replace a group's document; consolidate: list the nodes below it in it."""
-    document: dict[str, Any] = {
-        "zarr_format": 3,
-        "node_type": "group",
-        "attributes": dict(attributes),
-    }
+    document = _group(attributes)
     if consolidate:
         document["consolidated_metadata"] = {
             "kind": "inline",
@@ -43,6 +39,11 @@ def write_group(
             "metadata": _nodes_below(storage, prefix),
         }
     write_document(storage, prefix, document)
+
+
+def create_group(storage: Storage, prefix: str, attributes: Mapping[str, Json]) -> None:
+    """Create a group's document. Raises FileExistsError if there is one."""
+    storage.create(_document_key(prefix), _encode(_group(attributes)))
 
 
 def read_attributes(storage: Storage, prefix: str) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def begin_array(storage: Storage, prefix: str, document: dict[str, Any]) -> None
 
 
 def write_document(storage: Storage, prefix: str, document: dict[str, Any]) -> None:
-    storage.replace(_document_key(prefix), json.dumps(document, indent=1).encode())
+    storage.replace(_document_key(prefix), _encode(document))
 
 
 def encode_chunk(values: NDArray[Any]) -> bytes:
@@ -203,6 +204,14 @@ def chunk_sizes(storage: Storage, prefix: str) -> dict[str, int]:
 def read_array(storage: Storage, prefix: str) -> NDArray[Any]:
     """A whole array, by zarr-python, which checks every checksum."""
     return cast(NDArray[Any], zarr.open_array(join(storage.url, prefix), mode="r")[...])
+
+
+def _group(attributes: Mapping[str, Json]) -> dict[str, Any]:
+    return {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
+
+
+def _encode(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, indent=1).encode()
 
 
 def _array(

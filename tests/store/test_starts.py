@@ -15,6 +15,7 @@ from actstore.errors import NotAStoreError
 from actstore.store import create_store, open_store
 from actstore.store.leases import alone, live_leases
 from actstore.store.storage import LocalStorage
+from tests.support.states import spec
 
 FORK = multiprocessing.get_context("fork")
 AT_ONCE = 6
@@ -106,3 +107,20 @@ def test_one_process_at_a_time_is_alone(tmp_path: Path) -> None:
     assert (tmp_path / "counter").read_text() == str(3 * AT_ONCE)
     assert live_leases(LocalStorage(tmp_path / "s.zarr")) == []
     assert not list((tmp_path / "s.zarr" / "leases").glob("*.lease"))
+
+
+def _begin(path: Path) -> None:
+    """Alone, each process would choose other rows per shard, by its dtype."""
+    dtype = ("float16", "float32")[os.getpid() % 2]
+    plan = spec(checkpoint=f"step{os.getpid()}", dtype=dtype, hidden_size=1 << 16)
+    rows_per_shard = open_store(path).begin_checkpoint(plan).layout.rows_per_shard
+    (path.parent / str(os.getpid())).write_text(str(rows_per_shard))
+
+
+def test_checkpoints_that_are_begun_at_once_share_their_models_shards(tmp_path: Path) -> None:
+    for trial in range(10):
+        folder = tmp_path / str(trial)
+        folder.mkdir()
+        create_store(folder / "s.zarr").add_texts([f"text {i}" for i in range(4096)])
+        run_together(_begin, folder / "s.zarr")
+        assert len({file.read_text() for file in folder.iterdir() if file.is_file()}) == 1
