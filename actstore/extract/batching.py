@@ -20,26 +20,29 @@ from actstore.extract.learnt import Masks, Packing
 from actstore.extract.pooling import RealTokens, require_tokens, to_device
 
 Ints = NDArray[np.integer[Any]]
+_FREE_PADDING = 48
+_REAL_FOR_PADDING = 32
 
 
 def batches(lengths: Ints, batch_tokens: int, *, packed: bool = False) -> list[Ints]:
     """Indices of the texts of each batch, longest first; ties keep their order.
 
-    lengths: (text,), tokens. A batch's texts times its longest text is at most batch_tokens, of
-    which padding takes at most one in 64: beyond that, another batch costs less than the padding.
-    Packed texts need none, and go together whatever their lengths.
+    lengths: (text,), tokens. A batch's texts times its longest text is at most batch_tokens. Of
+    padding it has at most one token for 32 real ones, or 48: with more, another batch costs less
+    than the padding. Packed texts need none, and go together whatever their lengths.
     """
     order = np.argsort(-lengths.astype(np.int64), kind="stable")
-    most_padding = batch_tokens if packed else batch_tokens // 64
     found: list[Ints] = []
     start = 0
     while start < len(order):
         longest = int(lengths[order[start]])
         fitting = order[start : start + max(1, batch_tokens // max(1, longest))]
-        padding = np.cumsum(longest - lengths[fitting])
-        stop = start + int(np.searchsorted(padding, most_padding, side="right"))
-        found.append(order[start:stop])
-        start = stop
+        real = np.cumsum(lengths[fitting], dtype=np.int64)
+        padding = longest * np.arange(1, len(fitting) + 1) - real
+        too_much = padding > np.maximum(_FREE_PADDING, real // _REAL_FOR_PADDING)
+        n = int(too_much.argmax()) if too_much.any() and not packed else len(fitting)
+        found.append(order[start : start + n])
+        start += n
     return found
 
 
