@@ -233,7 +233,7 @@ class _Worker:
 
     def _claimed(self, begun: Begun, jobs: Sequence[ShardJob]) -> Iterator[tuple[ShardJob, Lease]]:
         """The jobs that no other worker has, each claimed when its turn comes."""
-        there = len({lease.worker for lease in self._leases_of(begun.one)})
+        there = len(_workers_at(begun.one, live_leases(self.store.storage)))
         first = int(len(jobs) * (there * _GOLDEN % 1))  # far from where the others began
         for job, following in pairwise([*jobs[first:], *jobs[:first], None]):
             assert job is not None
@@ -268,11 +268,8 @@ class _Worker:
 
     def _least_taken(self, left: Sequence[Outline]) -> Outline:
         """The checkpoint that the fewest workers are at: they spread, and each loads fewer."""
-        return min(left, key=lambda one: len(self._leases_of(one)))
-
-    def _leases_of(self, one: Outline) -> list[LeaseInfo]:
         live = live_leases(self.store.storage)
-        return [lease for lease in live if lease.unit.startswith(f"{_unit(one)}/")]
+        return min(left, key=lambda one: len(_workers_at(one, live)))
 
     def _wait(self) -> None:
         self.stop.check()
@@ -290,6 +287,11 @@ class _Worker:
             attn=request.attn,
             pickled_weights=request.pickled_weights,
         )
+
+
+def _workers_at(one: Outline, live: Sequence[LeaseInfo]) -> set[str]:
+    """The workers that hold something of a checkpoint."""
+    return {lease.worker for lease in live if lease.unit.startswith(f"{_unit(one)}/")}
 
 
 def _unit(one: Outline) -> str:
