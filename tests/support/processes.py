@@ -22,7 +22,11 @@ from actstore.store.storage import LocalStorage
 FORKED = multiprocessing.get_context("forkserver")
 """Forked from a process that has imported all this, a child is at work at once."""
 FORKED.set_forkserver_preload(
-    ["actstore.extract", "actstore.extract.runner", "transformers.models.gpt_neox"]
+    [
+        "actstore.extract",
+        "actstore.extract.workers.runner",
+        "transformers.models.gpt_neox.modeling_gpt_neox",
+    ]
 )
 
 
