@@ -10,7 +10,7 @@ import typer
 
 from actstore import __version__
 from actstore.errors import NotAStoreError
-from actstore.extract.stopping import stop_on_signals
+from actstore.extract.workers.stopping import stop_on_signals
 from actstore.options import (
     SUITE_HELP,
     CheckpointsOption,

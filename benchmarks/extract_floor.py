@@ -19,7 +19,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
 from actstore.extract import ExtractionRequest, extract
-from actstore.extract.forward import batches
+from actstore.extract.states.forward import batches
 from actstore.store import create_store
 from actstore.store.shards import choose_layout
 from benchmarks.timing import Cases, Row, paired_costs, ratios

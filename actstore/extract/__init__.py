@@ -16,10 +16,10 @@ if TYPE_CHECKING:
         ExtractionRequest,
         TokenSampleRequest,
     )
-    from actstore.extract.runner import extract
     from actstore.extract.sampling import choose_token_sample
     from actstore.extract.texts import read_texts
     from actstore.extract.tiny_pythia import TinyPythia, train_tiny_pythia
+    from actstore.extract.workers.runner import extract
 
 __all__ = [
     "CheckpointReport",
@@ -43,7 +43,7 @@ _WHERE = {
     "TinyPythia": "tiny_pythia",
     "TokenSampleRequest": "request",
     "choose_token_sample": "sampling",
-    "extract": "runner",
+    "extract": "workers.runner",
     "plan_extraction": "plan",
     "read_texts": "texts",
     "train_tiny_pythia": "tiny_pythia",

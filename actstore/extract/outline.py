@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from actstore.errors import InvalidInputError, ModelStructureError
-from actstore.extract.blocks import expected_blocks
-from actstore.extract.load import (
+from actstore.extract.checkpoints.sources import Source, find_source
+from actstore.extract.model.blocks import expected_blocks
+from actstore.extract.model.load import (
     LoadedModel,
     device_name,
     library_versions,
@@ -19,7 +20,6 @@ from actstore.extract.load import (
 )
 from actstore.extract.request import ExtractionRequest
 from actstore.extract.shared_tokenizers import shared_tokenizer
-from actstore.extract.sources import Source, find_source
 from actstore.extract.tokenise import choose_max_tokens
 from actstore.refs import parse_layers
 from actstore.store import CheckpointSpec, Json

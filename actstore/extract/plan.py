@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actstore.errors import DiskSpaceError, InvalidInputError, UnknownTextError
-from actstore.extract.flops import forward_flops
+from actstore.extract.checkpoints.resolve import resolve_checkpoints
+from actstore.extract.model.flops import forward_flops
 from actstore.extract.outline import Outline, outline
-from actstore.extract.pooling import named_poolings
 from actstore.extract.request import ExtractionRequest
-from actstore.extract.resolve import resolve_checkpoints
-from actstore.extract.token_metrics import TOKEN_METRICS
+from actstore.extract.states.pooling import named_poolings
+from actstore.extract.states.token_metrics import TOKEN_METRICS
 from actstore.extract.tokens import count_tokens
 from actstore.extract.work import ShardWork, require_same_tokens, shard_work, stored_group
 from actstore.progress import progress

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actstore.errors import InvalidInputError
-from actstore.extract.load import quiet
+from actstore.extract.model.load import quiet
 from actstore.extract.outline import Outline
 from actstore.extract.request import TokenSampleRequest
 from actstore.extract.tokenise import token_bytes, tokenise

@@ -7,7 +7,7 @@ from typing import Any
 
 import xxhash
 
-from actstore.extract.sources import Source, read_file
+from actstore.extract.checkpoints.sources import Source, read_file
 from actstore.extract.tokenise import load_tokenizer, tokenizer_digest, tokenizer_source
 
 _FILES = (

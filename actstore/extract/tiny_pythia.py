@@ -21,8 +21,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from torch import Tensor
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
-from actstore.extract.load import quiet
-from actstore.extract.threads import cpu_threads
+from actstore.extract.model.load import quiet
+from actstore.extract.model.threads import cpu_threads
 from actstore.progress import progress
 
 _END_OF_TEXT = "<|endoftext|>"

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from transformers import AutoTokenizer
 
 from actstore.errors import InvalidInputError, InvalidTextError
-from actstore.extract.load import quiet
-from actstore.extract.sources import Source, has_file
+from actstore.extract.checkpoints.sources import Source, has_file
+from actstore.extract.model.load import quiet
 
 UNLIMITED_MAX_TOKENS = 2048
 """Where neither config nor tokenizer states a longest input (Mamba, T5)."""

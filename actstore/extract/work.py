@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from actstore.errors import ActstoreError, UnknownNameError
 from actstore.extract.outline import Outline
 from actstore.extract.request import ExtractionRequest
-from actstore.extract.token_metrics import TOKEN_METRICS
+from actstore.extract.states.token_metrics import TOKEN_METRICS
 from actstore.store import CheckpointGroup, Shard, Store
 from actstore.store.arrays import shards_of
 from actstore.store.plan import require_same

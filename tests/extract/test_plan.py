@@ -49,7 +49,7 @@ def test_planning_reads_no_weights(
         raise AssertionError("weights were read")
 
     monkeypatch.setattr("safetensors.safe_open", fail)
-    monkeypatch.setattr("actstore.extract.weights.weights_digest", fail)
+    monkeypatch.setattr("actstore.extract.checkpoints.weights.weights_digest", fail)
     before = sorted(store.path.rglob("*"))
     assert plan_extraction(store, of_all(pythia_folder)).n_tokens > 0
     assert sorted(store.path.rglob("*")) == before

@@ -27,7 +27,7 @@ def test_a_finished_extraction_loads_no_model_and_writes_nothing(
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("the model was loaded")
 
-    monkeypatch.setattr("actstore.extract.lazy.load_model", fail)
+    monkeypatch.setattr("actstore.extract.workers.lazy.load_model", fail)
     report = extract(store, request).checkpoints[0]
     assert (report.shards_written, report.shards_kept, report.lens_head) == (0, 3, "kept")
     changed = {name for name, data in snapshot(store.path).items() if before.get(name) != data}

@@ -10,8 +10,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from actstore.errors import InvalidInputError
+from actstore.extract.checkpoints.sources import find_source
 from actstore.extract.shared_tokenizers import shared_tokenizer
-from actstore.extract.sources import find_source
 from actstore.extract.tokenise import load_tokenizer, tokenizer_digest
 
 STEPS = ("step0", "step16", "step64")

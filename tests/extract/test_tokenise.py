@@ -13,8 +13,8 @@ from tokenizers import Tokenizer, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
 from actstore.errors import InvalidInputError, InvalidTextError
-from actstore.extract.load import load_config
-from actstore.extract.sources import find_source
+from actstore.extract.checkpoints.sources import find_source
+from actstore.extract.model.load import load_config
 from actstore.extract.tokenise import (
     choose_max_tokens,
     load_tokenizer,

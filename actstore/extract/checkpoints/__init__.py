@@ -1,0 +1,1 @@
+"""Which checkpoints are meant, where their files are, and what identifies their weights."""

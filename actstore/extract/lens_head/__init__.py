@@ -1,0 +1,1 @@
+"""What turns the last layer into logits, found in a model and proved by replay."""

@@ -1,0 +1,1 @@
+"""Who does the work: one process for each device, claiming shards until all are committed."""
