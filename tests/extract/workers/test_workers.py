@@ -7,7 +7,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,21 @@ def while_extracting(store: Store, act: Callable[[], object]) -> threading.Threa
     return thread
 
 
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Freeze a process inside the block; its leases stay alive."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def others_extracting(store: Store, pid: int) -> list[int]:
+    """The processes at shards besides this one."""
+    return [lease.pid for lease in extracting(store.path) if lease.pid != pid]
+
+
 def leftovers(store: Path) -> list[str]:
     """Leases and half-written files."""
     return [path.name for path in store.rglob("*") if path.suffix in (".lease", ".partial")]
@@ -117,7 +133,9 @@ def test_a_second_extraction_joins_the_first(
     """As torchrun and srun start them: the same command for every rank."""
     first = Command(folder, COMMAND, LOCAL_RANK="0", WORLD_SIZE="2")
     wait_until(lambda: extracting(store.path))
-    second = Command(folder, COMMAND, SLURM_STEP_NUM_TASKS="2", SLURM_LOCALID="1")
+    with frozen(first.pid):  # or it might be done before the second has begun
+        second = Command(folder, COMMAND, SLURM_STEP_NUM_TASKS="2", SLURM_LOCALID="1")
+        wait_until(lambda: others_extracting(store, first.pid))
     assert (first.end()[0], second.end()[0]) == (0, 0)
     assert shards(store.path) == undisturbed
     assert writers(store, "step0") == 2
@@ -204,9 +222,12 @@ def test_workers_of_a_killed_command_stop_by_themselves(
     store: Store, slow_request: ExtractionRequest, undisturbed: dict[str, bytes]
 ) -> None:
     command = start_extraction(store.url, slow_request)
-    wait_until(lambda: len({lease.pid for lease in extracting(store.path)}) == 2)
-    pids = [lease.pid for lease in extracting(store.path)]
-    kill(command)
+    wait_until(lambda: extracting(store.path))
+    first = extracting(store.path)[0].pid
+    with frozen(first):  # until both are at work
+        wait_until(lambda: others_extracting(store, first))
+        pids = [first, *others_extracting(store, first)]
+        kill(command)
     for pid in pids:
         wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), seconds=10)
     assert leftovers(store.path) == []
