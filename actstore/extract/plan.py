@@ -13,6 +13,7 @@ from actstore.extract.checkpoints.resolve import resolve_checkpoints
 from actstore.extract.model.flops import forward_flops
 from actstore.extract.outline import Outline, outline
 from actstore.extract.request import ExtractionRequest
+from actstore.extract.sample_tokens import require_usable
 from actstore.extract.states.pooling import named_poolings
 from actstore.extract.states.token_metrics import TOKEN_METRICS
 from actstore.extract.tokens import count_tokens
@@ -224,6 +225,7 @@ def _layout(store: Store, one: Outline) -> ShardLayout:
 def _sample_tokens(store: Store, request: ExtractionRequest, one: Outline) -> int:
     if request.token_sample is None:
         return 0
+    require_usable(one, request.token_sample)
     rows = np.unique(np.asarray(request.token_sample.rows, np.int64))
     return int(count_tokens(store, one, rows)[0].sum())
 

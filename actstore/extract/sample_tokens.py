@@ -26,7 +26,7 @@ def sample_texts(store: Store, outline: Outline, sample: TokenSampleRequest) -> 
     token is of; UnknownTextError for rows that hold no text.
     """
     rows = np.array(list(dict.fromkeys(sample.rows)), np.int64)
-    _require_usable(outline, sample.name, len(rows))
+    require_usable(outline, sample)
     texts, found = store.read_texts(rows), list[TokenisedText]()
     with progress(f"Tokenising {sample.name}", len(rows), "texts") as advance:
         for start in range(0, len(rows), _TEXTS_AT_ONCE):
@@ -36,9 +36,12 @@ def sample_texts(store: Store, outline: Outline, sample: TokenSampleRequest) -> 
     return found
 
 
-def _require_usable(outline: Outline, name: str, n_texts: int) -> None:
-    if not n_texts:
-        raise InvalidInputError(f"The token sample {name!r} has no texts: choose at least one.")
+def require_usable(outline: Outline, sample: TokenSampleRequest) -> None:
+    """Raise InvalidInputError for a sample without texts, or whose tokens cannot be placed."""
+    if not len(sample.rows):
+        raise InvalidInputError(
+            f"The token sample {sample.name!r} has no texts: choose at least one."
+        )
     if not outline.tokenizer.is_fast:
         raise InvalidInputError(
             f"The tokenizer of {outline.source.model} does not say which characters a token is of, "

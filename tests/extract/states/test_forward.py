@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from actstore.errors import InvalidInputError, InvalidTextError, StateRangeError
-from actstore.extract import forward
 from actstore.extract.checkpoints.sources import find_source
 from actstore.extract.model.layers import run_layers
 from actstore.extract.model.load import LoadedModel, LoadSettings, load_model
+from actstore.extract.states import forward
 from actstore.extract.states.forward import (
     TOKEN_STATES,
     ForwardSettings,

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from actstore.errors import InvalidTextError, UnknownNameError
-from actstore.extract import pooling
+from actstore.extract.states import pooling
 from actstore.extract.states.pooling import (
     POOLINGS,
     RealTokens,
