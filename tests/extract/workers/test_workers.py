@@ -141,6 +141,19 @@ def test_a_second_extraction_joins_the_first(
     assert writers(store, "step0") == 2
 
 
+def test_ranks_that_start_together_make_the_store_and_add_the_texts_once(
+    folder: Path, undisturbed: dict[str, bytes]
+) -> None:
+    command = COMMAND.replace("s.zarr", "new.zarr")
+    ranks = [Command(folder, command, LOCAL_RANK=str(i), WORLD_SIZE="3") for i in range(3)]
+    assert [rank.end() for rank in ranks] == [(0, "")] * 3
+    assert [part.name for part in (folder / "new.zarr" / "texts").glob("part-*")] == [
+        "part-00000.parquet"
+    ]
+    assert shards(folder / "new.zarr") == undisturbed
+    assert leftovers(folder / "new.zarr") == []
+
+
 def test_an_error_of_one_worker_stops_all_and_is_the_one_raised(
     store: Store, tmp_path: Path
 ) -> None:
