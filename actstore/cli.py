@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from actstore import __version__
-from actstore.errors import NotAStoreError
 from actstore.extract.workers.stopping import stop_on_signals
+from actstore.inputs import (
+    add_texts,
+    collect_suite,
+    names,
+    store_for,
+    texts_of,
+    texts_to_extract,
+    token_sample,
+)
 from actstore.options import (
     SUITE_HELP,
     CheckpointsOption,
@@ -29,13 +36,6 @@ from actstore.options import (
     TokensOption,
 )
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from actstore.extract import TokenSampleRequest
-    from actstore.store import Store
-
 app = typer.Typer(
     name="actstore",
     no_args_is_help=True,
@@ -53,9 +53,6 @@ app = typer.Typer(
     ),
 )
 
-_TEXTS = "texts"
-"""Leased by the process that adds texts to a store."""
-
 
 @app.command()
 def collect(
@@ -72,17 +69,13 @@ def collect(
 
     if suite is None and texts is None:
         raise typer.BadParameter("give --suite or --texts")
-    found = None if texts is None else _texts_of(texts, column)
-    opened = _open_or_create(store, suite)
+    found = None if texts is None else texts_of(texts, column)
+    opened = store_for(store, suite)
     if found is not None:
-        rows = _add_texts(opened, found)
+        rows = add_texts(opened, found)
         lines(f"{len(rows):,} texts of {texts} are in {opened.url}.")
     if suite is not None:
-        from actstore.evaluate import collect as collect_suite
-        from actstore.store.leases import alone
-
-        with alone(opened.storage, _TEXTS):
-            report = collect_suite(opened, suite)
+        report = collect_suite(opened, suite)
         lines(
             f"{report.suite}: {len(report.collected)} tasks collected, {len(report.skipped)} were "
             f"there; {report.new_texts:,} new texts in {opened.url}."
@@ -114,13 +107,13 @@ def plan(
     rows = None if suite is None else opened.rows_of_suite(suite)
     request = ExtractionRequest(
         model=model,
-        checkpoints=_names(checkpoints),
+        checkpoints=names(checkpoints),
         layers=layers,
-        poolings=_names(pooling),
+        poolings=names(pooling),
         rows=rows,
         max_tokens=max_tokens,
         dtype=dtype,
-        token_sample=_token_sample(opened, tokens, rows, suite, seed),
+        token_sample=token_sample(opened, tokens, rows, suite, seed, say=_warn),
         token_metrics=token_metrics,
         trust_remote_code=trust_remote_code,
     )
@@ -198,12 +191,12 @@ def extract(
     from actstore.extract import extract as run
     from actstore.present import lines, show_extraction
 
-    opened, rows = _texts_to_extract(store, suite, texts, column)
+    opened, rows = texts_to_extract(store, suite, texts, column)
     request = ExtractionRequest(
         model=model,
-        checkpoints=_names(checkpoints),
+        checkpoints=names(checkpoints),
         layers=layers,
-        poolings=_names(pooling),
+        poolings=names(pooling),
         rows=rows,
         max_tokens=max_tokens,
         dtype=dtype,
@@ -216,7 +209,7 @@ def extract(
         packed=packed,
         compile=compile_,
         tf32=tf32,
-        token_sample=_token_sample(opened, tokens, rows, suite, seed, tokens_name),
+        token_sample=token_sample(opened, tokens, rows, suite, seed, tokens_name, say=_warn),
         token_metrics=token_metrics,
         lens_head=lens_head,
         pickled_weights=pickled_weights,
@@ -250,9 +243,9 @@ def evaluate(
     opened = open_store(store)
     request = EvaluationRequest(
         model=model or opened.only_model(),
-        checkpoints=_names(checkpoints),
+        checkpoints=names(checkpoints),
         layers=layers,
-        poolings=_names(pooling),
+        poolings=names(pooling),
         suite=suite,
         workers=workers,
         overwrite=overwrite,
@@ -290,10 +283,10 @@ def metrics(
     opened = open_store(store)
     request = MetricsRequest(
         model=model or opened.only_model(),
-        checkpoints=_names(checkpoints),
+        checkpoints=names(checkpoints),
         layers=layers,
-        metrics=_names(metric),
-        poolings=_names(pooling),
+        metrics=names(metric),
+        poolings=names(pooling),
         task=task,
         workers=workers,
         scheduler=scheduler,
@@ -400,84 +393,5 @@ def _options(
     pass
 
 
-def _names(listed: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in listed.split(",") if name.strip())
-
-
-def _texts_of(file: Path, column: str) -> list[str]:
-    from actstore.extract import read_texts
-
-    return read_texts(file, column=column)
-
-
-def _open_or_create(store: str, suite: str | None) -> Store:
-    """A new store is made only when the suite that goes into it is known to exist."""
-    from actstore.store import create_store, open_store
-
-    try:
-        return open_store(store)
-    except NotAStoreError:
-        if suite is not None:
-            from actstore.evaluate import resolve_suite
-
-            resolve_suite(suite)
-        return create_store(store)
-
-
-def _texts_to_extract(
-    store: str, suite: str | None, texts: Path | None, column: str
-) -> tuple[Store, NDArray[np.int64] | None]:
-    """The store with the texts in it, and their rows; None for all that it holds."""
-    from actstore.store import open_store
-
-    if texts is not None:
-        found = _texts_of(texts, column)
-        opened = _open_or_create(store, None)
-        return opened, _add_texts(opened, found)
-    if suite is not None:
-        opened = _open_or_create(store, suite)
-        _collect_if_needed(opened, suite)
-        return opened, opened.rows_of_suite(suite)
-    return open_store(store), None
-
-
-def _token_sample(
-    store: Store,
-    tokens: str | None,
-    rows: NDArray[np.int64] | None,
-    suite: str | None,
-    seed: int,
-    name: str = "sample",
-) -> TokenSampleRequest | None:
-    if tokens is None:
-        return None
-    from actstore.extract import choose_token_sample
-
-    say = partial(typer.secho, err=True)
-    return choose_token_sample(store, tokens, rows, suite=suite, seed=seed, name=name, say=say)
-
-
-def _add_texts(store: Store, texts: list[str]) -> NDArray[np.int64]:
-    """One process at a time: those that start together add the texts once."""
-    from actstore.store.leases import alone
-
-    with alone(store.storage, _TEXTS):
-        return store.add_texts(texts)
-
-
-def _collect_if_needed(store: Store, suite: str) -> None:
-    """mteb is only loaded where the store does not have the suite's texts yet."""
-    from actstore.store.leases import alone
-
-    if _has_suite(store, suite):
-        return
-    with alone(store.storage, _TEXTS):
-        if not _has_suite(store, suite):  # another process may have collected it meanwhile
-            from actstore.evaluate import collect as collect_suite
-
-            collect_suite(store, suite)
-
-
-def _has_suite(store: Store, suite: str) -> bool:
-    names = {name.strip() for name in suite.split(",")}
-    return suite in store.suites() or names <= set(store.tasks())
+def _warn(message: str) -> None:
+    typer.secho(message, err=True)
