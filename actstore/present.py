@@ -126,6 +126,8 @@ def show_extraction(report: ExtractionReport) -> None:
         ],
         title=f"{report.model} in {report.store}: shards written and kept",
     )
+    for lost in report.lost_workers:
+        lines(f"{lost[0].upper()}{lost[1:]}; others did its work.")
 
 
 def show_evaluation(report: EvaluationReport) -> None:

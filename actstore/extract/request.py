@@ -101,3 +101,5 @@ class ExtractionReport:
     model: str
     store: str
     checkpoints: tuple[CheckpointReport, ...]
+    lost_workers: tuple[str, ...] = ()
+    """How workers of this run ended that died; others did their work."""

@@ -186,7 +186,8 @@ def _require_some(
         first = int(empty[0])
         raise InvalidTextError(
             f"{len(empty)} texts have no token, the first in row {rows[first]}: "
-            f"{texts[first][:60]!r}. Nothing is left of it to pool: remove it from the input."
+            f"{texts[first][:60]!r}. Nothing is left of it to pool: collect the other texts "
+            "into a new store, or extract those of other tasks (--suite)."
         )
 
 

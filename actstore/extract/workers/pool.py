@@ -24,6 +24,16 @@ _SPAWN = multiprocessing.get_context("spawn")
 Reports = list[CheckpointReport]
 
 
+@dataclass(frozen=True)
+class PoolReport:
+    """What a pool's workers did."""
+
+    reports: list[Reports]
+    """Of each that lived."""
+    lost: tuple[str, ...]
+    """How the others ended."""
+
+
 @dataclass
 class _Member:
     device: str
@@ -37,7 +47,7 @@ def run_pool(
     devices: Sequence[str],
     threads: int | None,
     advance: Callable[[int], None],
-) -> list[Reports]:
+) -> PoolReport:
     """Extract with a worker process on each device; what each worker did.
 
     An error of one worker stops the others and is raised. The shards of a worker that is killed
@@ -65,7 +75,7 @@ def _start(url: str, request: ExtractionRequest, device: str, threads: int | Non
     return _Member(device, process, ours)
 
 
-def _watch(members: Sequence[_Member], advance: Callable[[int], None]) -> list[Reports]:
+def _watch(members: Sequence[_Member], advance: Callable[[int], None]) -> PoolReport:
     reports: list[Reports] = []
     died: list[_Member] = []
     open_pipes = {member.messages: member for member in members}
@@ -84,22 +94,20 @@ def _watch(members: Sequence[_Member], advance: Callable[[int], None]) -> list[R
             else:
                 reports.append(message)
                 del open_pipes[ready]
+    lost = tuple(_how_it_died(member) for member in died)
     if not reports:
-        raise WorkerDiedError(_how_they_died(died))
-    return reports
+        raise WorkerDiedError(
+            f"{'; '.join(lost)}. Out of memory? Choose fewer --devices or smaller --batch-tokens. "
+            "What was committed stays: run the same command again."
+        )
+    return PoolReport(reports, lost)
 
 
-def _how_they_died(died: Sequence[_Member]) -> str:
-    ends = []
-    for member in died:
-        member.process.join()
-        code = member.process.exitcode or 0
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-        ends.append(f"the worker on {member.device} {how}")
-    return (
-        f"{'; '.join(ends)}. Out of memory? Choose fewer --devices or smaller --batch-tokens. What "
-        "was committed stays: run the same command again."
-    )
+def _how_it_died(member: _Member) -> str:
+    member.process.join()
+    code = member.process.exitcode or 0
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+    return f"the worker on {member.device} {how}"
 
 
 def _work(

@@ -15,7 +15,7 @@ from actstore.extract.checkpoints.distinct import require_distinct_weights
 from actstore.extract.plan import make_plan, outline_all, require_space
 from actstore.extract.request import CheckpointReport, ExtractionReport, ExtractionRequest
 from actstore.extract.workers.devices import threads_each, worker_devices
-from actstore.extract.workers.pool import run_pool
+from actstore.extract.workers.pool import PoolReport, run_pool
 from actstore.extract.workers.stopping import stop_on_signals
 from actstore.extract.workers.worker import work
 from actstore.progress import progress
@@ -45,14 +45,17 @@ def extract(store: Store, request: ExtractionRequest) -> ExtractionReport:
     log = RunLog(store.storage, command=sys.argv, settings=_settings(request))
     with progress("Extracting", plan.texts_to_do, "texts") as advance:
         if len(devices) == 1:
-            reports = [work(store, request, outlines, devices[0], threads, advance, log)]
+            alone = work(store, request, outlines, devices[0], threads, advance, log)
+            done = PoolReport([alone], lost=())
         else:
             with stop_on_signals() as stop:
                 stop.check()
-                reports = run_pool(store.url, request, devices, threads, advance)
+                done = run_pool(store.url, request, devices, threads, advance)
+    for how in done.lost:
+        log.event("lost", message=how)
     log.event("finished")
-    merged = tuple(_merged(of_one) for of_one in zip(*reports, strict=True))
-    return ExtractionReport(request.model, store.url, merged)
+    merged = tuple(_merged(of_one) for of_one in zip(*done.reports, strict=True))
+    return ExtractionReport(request.model, store.url, merged, done.lost)
 
 
 def _merged(of_one: Sequence[CheckpointReport]) -> CheckpointReport:

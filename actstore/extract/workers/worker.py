@@ -47,7 +47,8 @@ from actstore.store import CheckpointGroup, Json, Store, open_store
 from actstore.store.leases import Lease, LeaseInfo, Leases, live_leases
 from actstore.store.runs import RunLog
 
-_POLL_SECONDS = 0.2
+_POLL_SECONDS = (0.2, 3.0)
+"""Between looks at what others hold: at first, and at most."""
 _GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -141,7 +142,7 @@ class _Worker:
 
     def run(self) -> None:
         """Round after round over the checkpoints, until no shard is left to anybody."""
-        pending = list(self.outlines)
+        pending, pause = list(self.outlines), _POLL_SECONDS[0]
         while pending:
             left, written = list(pending), self._n_written()
             while left:
@@ -150,7 +151,9 @@ class _Worker:
                 if self._work_on(one, left):
                     pending.remove(one)
             if pending and self._n_written() == written:
-                self._wait()  # others hold what is left: be there if they fail
+                self.stop.check()
+                time.sleep(pause)  # others hold what is left: be there if they fail
+                pause = min(2 * pause, _POLL_SECONDS[1])
 
     def reports(self) -> list[CheckpointReport]:
         return [
@@ -270,10 +273,6 @@ class _Worker:
         """The checkpoint that the fewest workers are at: they spread, and each loads fewer."""
         live = live_leases(self.store.storage)
         return min(left, key=lambda one: len(_workers_at(one, live)))
-
-    def _wait(self) -> None:
-        self.stop.check()
-        time.sleep(_POLL_SECONDS)
 
     def _n_written(self) -> int:
         return sum(done.written for done in self.done.values())

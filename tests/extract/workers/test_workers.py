@@ -175,9 +175,11 @@ def test_the_shards_of_a_killed_worker_are_taken_over(
     store: Store, slow_request: ExtractionRequest, undisturbed: dict[str, bytes]
 ) -> None:
     killer = while_extracting(store, lambda: os.kill(extracting(store.path)[0].pid, 9))
-    report = extract(store, slow_request).checkpoints[0]
+    done = extract(store, slow_request)
     killer.join()
+    report, lost = done.checkpoints[0], done.lost_workers
     assert report.shards_written + report.shards_kept == 7
+    assert lost == ("the worker on cpu was killed by SIGKILL",)
     assert shards(store.path) == undisturbed
     assert verify_store(store).problems == ()
 
