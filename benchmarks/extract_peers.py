@@ -22,7 +22,7 @@ OURS = "actstore"
 PEERS = {
     "nnsight": "nnsight (trace that stops after the last block), all layers, into memory",
     "transformer_lens": "TransformerLens (bridge, run_with_cache), all layers, into memory",
-    "sae_lens": "SAELens' caching runner, one layer, to disk",
+    "sae_lens": "SAELens' caching runner, a run for each block, to disk",
 }
 """What each of them does, by the name of its program."""
 
