@@ -24,8 +24,8 @@ class WeightsAhead:
     """Identifies checkpoints' weights in a thread.
 
     Hashing reads every byte, so that loading the model then finds the files in memory; of a hub
-    model it downloads them first. Weights that are still the files a stored checkpoint was made
-    from are not read again.
+    model it downloads them first. Weights that are still the commit or the files a stored
+    checkpoint was made from are not read again: of a commit they need not even be there.
     """
 
     def __init__(self, *, pickled: bool) -> None:
@@ -53,7 +53,17 @@ class WeightsAhead:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _find(self, source: Source, stored: CheckpointSpec | None) -> Weights:
+        if stored is not None and _same_commit(source, stored):
+            return Weights(stored.weights_digest, identity=[])
         identity = weights_identity(source, pickled=self._pickled)
         if stored is not None and stored.provenance.get("weights_files") == identity:
             return Weights(stored.weights_digest, identity)
         return Weights(weights_digest(source, pickled=self._pickled), identity)
+
+
+def _same_commit(source: Source, stored: CheckpointSpec) -> bool:
+    """Whether a stored checkpoint was made of these files: a commit on the hub never changes."""
+    asked = {"commit": source.revision}
+    if source.base is not None:
+        asked["base_commit"] = source.base.revision
+    return None not in asked.values() and asked.items() <= stored.provenance.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from transformers import (
     GPTNeoXForCausalLM,
 )
 
+from actstore.errors import InvalidInputError
 from actstore.extract import TokenSampleRequest, extract
+from actstore.extract.checkpoints.hub import model_cache
 from actstore.store import Store
 from tests.extract.conftest import CHECKPOINTS
 from tests.support.extraction import request_of, store_of_texts
@@ -194,3 +197,25 @@ def test_states_are_kept_when_the_lens_head_cannot_be_found(
     assert report.lens_head.startswith("not stored: ")
     assert report.shards_written == 3
     assert not store.checkpoint(request.model, "step0").has_head()
+
+
+def test_finished_checkpoints_leave_the_hub_cache_if_asked(
+    store: Store, hub_model: tuple[str, dict[str, str]]
+) -> None:
+    name, commits = hub_model
+    snapshots = model_cache(name) / "snapshots"
+    extract(store, request_of(name, checkpoints=CHECKPOINTS[:2], prune_cache=True))
+    assert store.checkpoints(name) == list(CHECKPOINTS[:2])
+    assert [path.name for path in snapshots.iterdir()] == [commits[CHECKPOINTS[2]]]
+
+
+def test_a_finished_checkpoint_of_the_hub_needs_no_weights_any_more(
+    store: Store, hub_model: tuple[str, dict[str, str]]
+) -> None:
+    name, commits = hub_model
+    request = request_of(name, checkpoints=("step0",))
+    extract(store, request)
+    (model_cache(name) / "snapshots" / commits["step0"] / "model.safetensors").unlink()
+    assert extract(store, request).checkpoints[0].shards_kept == 3
+    with pytest.raises(InvalidInputError, match="safetensors"):
+        extract(store, replace(request, poolings=("mean", "max")))
