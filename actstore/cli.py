@@ -180,7 +180,11 @@ def extract(
         bool, typer.Option("--prune-cache", help="Delete finished checkpoints from the hub cache.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what it would write and cost.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what it would write and cost, and stop. Texts are added all the same.",
+        ),
     ] = False,
 ) -> None:
     """Run every checkpoint once and store every layer's pooled states. Resumes where it stopped.

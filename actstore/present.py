@@ -63,12 +63,12 @@ def show_info(info: StoreInfo) -> None:
         about = {f"{one.hidden_size} values in {one.dtype}" for one in model.checkpoints}
         cut = f"; {model.n_truncated:,} texts cut at {model.max_tokens} tokens"
         table(
-            ["checkpoint", "layers", "poolings", "token sample", "lens head", "size"],
+            ["checkpoint", "layers", "of each text", "token sample", "lens head", "size"],
             [
                 (
                     one.checkpoint,
                     ranges(one.layers),
-                    ", ".join(one.poolings),
+                    ", ".join([*one.poolings, *one.text_values]),
                     ", ".join(one.token_samples) or "–",
                     "yes" if one.has_head else "–",
                     size(one.n_bytes),

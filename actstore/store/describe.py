@@ -19,6 +19,8 @@ class CheckpointInfo:
     hidden_size: int
     dtype: str
     poolings: tuple[str, ...]
+    text_values: tuple[str, ...]
+    """Token metrics of every text: `prompt_entropy`, `curvature`."""
     token_samples: tuple[str, ...]
     has_head: bool
     n_bytes: int
@@ -82,6 +84,7 @@ def _checkpoint(group: CheckpointGroup) -> CheckpointInfo:
         hidden_size=group.spec.hidden_size,
         dtype=group.spec.dtype,
         poolings=tuple(group.poolings()),
+        text_values=tuple(group.text_values()),
         token_samples=tuple(group.token_samples()),
         has_head=group.has_head(),
         n_bytes=sum(record["bytes"] for record in group.ledger.records()),

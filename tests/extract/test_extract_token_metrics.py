@@ -9,7 +9,7 @@ import numpy as np
 
 from actstore import metrics
 from actstore.extract import TokenSampleRequest, extract
-from actstore.store import Store
+from actstore.store import Store, describe_store
 from tests.support.extraction import request_of, shards
 
 ORACLES = {"prompt_entropy": metrics.prompt_entropy, "curvature": metrics.curvature}
@@ -35,6 +35,8 @@ def test_every_text_has_the_metrics_of_its_token_states(store: Store, pythia_fol
             np.testing.assert_allclose(
                 group.read_values(name, layer, rows), expected, rtol=0, atol=2e-5
             )
+    (described,) = describe_store(store).models[0].checkpoints
+    assert described.text_values == ("curvature", "prompt_entropy")
     dataset = store.dataset("pythia-nano")
     assert dataset["curvature"].shape == (1, len(group.layers), len(rows))
 
