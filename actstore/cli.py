@@ -100,7 +100,7 @@ def plan(
 ) -> None:
     """Say what an extraction would write and cost, without loading weights."""
     from actstore.extract import ExtractionRequest, plan_extraction
-    from actstore.present import as_json, lines
+    from actstore.present import as_json, lines, warn
     from actstore.store import open_store
 
     opened = open_store(store)
@@ -113,7 +113,7 @@ def plan(
         rows=rows,
         max_tokens=max_tokens,
         dtype=dtype,
-        token_sample=token_sample(opened, tokens, rows, suite, seed, say=_warn),
+        token_sample=token_sample(opened, tokens, rows, suite, seed, say=warn),
         token_metrics=token_metrics,
         trust_remote_code=trust_remote_code,
     )
@@ -193,7 +193,7 @@ def extract(
     """
     from actstore.extract import ExtractionRequest, plan_extraction
     from actstore.extract import extract as run
-    from actstore.present import lines, show_extraction
+    from actstore.present import lines, show_extraction, warn
 
     opened, rows = texts_to_extract(store, suite, texts, column)
     request = ExtractionRequest(
@@ -213,7 +213,7 @@ def extract(
         packed=packed,
         compile=compile_,
         tf32=tf32,
-        token_sample=token_sample(opened, tokens, rows, suite, seed, tokens_name, say=_warn),
+        token_sample=token_sample(opened, tokens, rows, suite, seed, tokens_name, say=warn),
         token_metrics=token_metrics,
         lens_head=lens_head,
         pickled_weights=pickled_weights,
@@ -395,7 +395,3 @@ def _options(
     ] = False,
 ) -> None:
     pass
-
-
-def _warn(message: str) -> None:
-    typer.secho(message, err=True)

@@ -50,6 +50,11 @@ def lines(*text: str) -> None:
         console.print(line, markup=False, soft_wrap=True)
 
 
+def warn(message: str) -> None:
+    """Print a line on standard error."""
+    Console(stderr=True).print(message, markup=False, soft_wrap=True)
+
+
 def show_info(info: StoreInfo) -> None:
     """`actstore info`."""
     lines(

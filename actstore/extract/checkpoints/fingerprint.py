@@ -130,6 +130,7 @@ def _ends(file: BinaryIO, start: int, stop: int) -> str:
 
 def _pickled(path: Path, sampled: bool) -> Iterator[TensorDigest]:
     mapped = zipfile.is_zipfile(path)  # what torch wrote before 1.6 is none, and cannot be mapped
+    # Only where pickled weights are allowed; weights_only unpickles tensors and nothing that runs.
     state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     for name, tensor in state.items():
         if torch.is_tensor(tensor):

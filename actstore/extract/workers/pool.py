@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 import traceback
@@ -131,15 +130,11 @@ def _work(
 
 
 def _portable(error: BaseException) -> BaseException:
-    """An error that reaches the parent: not all can be pickled, and no traceback is."""
-    if isinstance(error, (ActstoreError, OSError, KeyboardInterrupt)):
+    """An error that reaches the parent: those of others may not be made anew there, nor is their
+    traceback, so they are told in words."""
+    if isinstance(error, ActstoreError | OSError | ImportError | KeyboardInterrupt):
         return error
-    error.add_note(traceback.format_exc())
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
-    return error
+    return RuntimeError(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
 
 
 def _stop_with_parent() -> None:
