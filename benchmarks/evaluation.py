@@ -24,7 +24,7 @@ from mteb.models.abs_encoder import AbsEncoder
 from mteb.models.model_meta import ModelMeta, ScoringFunction
 
 from actstore.evaluate import EvaluationRequest, collect, evaluate
-from actstore.evaluate.catalogue import new_task
+from actstore.evaluate.suites.catalogue import new_task
 from actstore.store import CheckpointSpec, ShardStats, Store, create_store
 from benchmarks.timing import as_table, best_seconds
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from actstore.evaluate.collect import CollectionReport, collect
-from actstore.evaluate.encoder import StoreEncoder
-from actstore.evaluate.planning import EvaluationPlan, EvaluationRequest, plan_evaluation
-from actstore.evaluate.runner import EvaluationReport, UnitFailure, evaluate
-from actstore.evaluate.suites import (
-    SUITES,
-    Suite,
-    SuiteRow,
-    TaskSelection,
-    list_suites,
-    resolve_suite,
-)
+from actstore.evaluate.collection.collect import CollectionReport, collect
+from actstore.evaluate.scoring.encoder import StoreEncoder
+from actstore.evaluate.scoring.planning import EvaluationPlan, EvaluationRequest, plan_evaluation
+from actstore.evaluate.scoring.runner import EvaluationReport, UnitFailure, evaluate
+from actstore.evaluate.suites.resolve import SUITES, SuiteRow, list_suites, resolve_suite
+from actstore.evaluate.suites.selection import Suite, TaskSelection
 
 __all__ = [
     "SUITES",

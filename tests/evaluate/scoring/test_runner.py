@@ -34,11 +34,11 @@ from actstore.evaluate import (
     evaluate,
     plan_evaluation,
 )
-from actstore.evaluate.runner import _outcomes
-from actstore.evaluate.worker import Evaluator
+from actstore.evaluate.scoring.runner import _outcomes
+from actstore.evaluate.scoring.worker import Evaluator
 from actstore.store import Store, open_store
-from tests.evaluate.vector_store import MODEL, N_LAYERS, suite_of, vector_store
 from tests.support.mteb_data import SmallHub, VectorModel, leaves, mteb_warnings_ignored, scores_of
+from tests.support.vector_store import MODEL, N_LAYERS, suite_of, vector_store
 
 SUITE = ("STS17", "AskUbuntuDupQuestions", "CEDRClassification")
 CHECKPOINTS = ("step1", "step10")

@@ -8,7 +8,8 @@ import mteb
 import pytest
 
 from actstore.errors import InvalidInputError, UnknownNameError
-from actstore.evaluate import SUITES, Suite, TaskSelection, catalogue, list_suites, resolve_suite
+from actstore.evaluate import SUITES, Suite, TaskSelection, list_suites, resolve_suite
+from actstore.evaluate.suites import catalogue
 from actstore.store import create_store
 
 PAPER_COUNTS = {

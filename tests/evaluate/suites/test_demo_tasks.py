@@ -12,8 +12,8 @@ from mteb.models import ModelMeta
 from mteb.models.abs_encoder import AbsEncoder
 from numpy.typing import NDArray
 
-from actstore.evaluate.demo_tasks import DEMO_TASKS
-from actstore.evaluate.demo_texts import topics
+from actstore.evaluate.suites.demo_tasks import DEMO_TASKS
+from actstore.evaluate.suites.demo_texts import topics
 from actstore.stdlib_text import comments, docstrings
 
 

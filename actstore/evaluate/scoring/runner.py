@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from actstore.errors import ActstoreError
-from actstore.evaluate.planning import EvaluationRequest, plan_evaluation
-from actstore.evaluate.scores import save_result
-from actstore.evaluate.worker import (
+from actstore.evaluate.scoring.planning import EvaluationRequest, plan_evaluation
+from actstore.evaluate.scoring.scores import save_result
+from actstore.evaluate.scoring.worker import (
     Unit,
     UnitOutcome,
     evaluate_in_worker,

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from actstore.errors import InvalidInputError
-from actstore.evaluate.bundle import versions
-from actstore.evaluate.suites import Suite, TaskSelection, resolve_suite
-from actstore.evaluate.worker import Unit
+from actstore.evaluate.collection.bundle import versions
+from actstore.evaluate.scoring.worker import Unit
+from actstore.evaluate.suites.resolve import resolve_suite
+from actstore.evaluate.suites.selection import Suite, TaskSelection
 from actstore.refs import look_up, parse_layers
 from actstore.store import CheckpointGroup, Store, TaskBundle
 

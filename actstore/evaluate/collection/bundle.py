@@ -23,7 +23,7 @@ from datasets.table import InMemoryTable
 from mteb.abstasks import AbsTask, AbsTaskRetrieval
 
 from actstore.errors import InvalidInputError
-from actstore.evaluate import catalogue
+from actstore.evaluate.suites import catalogue
 from actstore.store import Json
 
 _QRELS, _CANDIDATES = "relevant_docs", "top_ranked"

@@ -12,10 +12,10 @@ from datasets import Dataset, DatasetDict
 
 from actstore.errors import InvalidInputError, InvalidTextError
 from actstore.evaluate import Suite, TaskSelection, collect
-from actstore.evaluate.collect import collect_task
+from actstore.evaluate.collection.collect import collect_task
 from actstore.store import Store, create_store
-from tests.evaluate.vector_store import suite_of
 from tests.support.mteb_data import SmallHub
+from tests.support.vector_store import suite_of
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from mteb._set_seed import _set_seed
 from mteb.abstasks import AbsTask
 from mteb.results import TaskResult
 
-from actstore.evaluate.bundle import thaw
-from actstore.evaluate.encoder import StoreEncoder, TaskTexts
-from actstore.evaluate.suites import TaskSelection
+from actstore.evaluate.collection.bundle import thaw
+from actstore.evaluate.scoring.encoder import StoreEncoder, TaskTexts
+from actstore.evaluate.suites.selection import TaskSelection
 from actstore.store import Store, open_store
 
 _ENVIRONMENT = {

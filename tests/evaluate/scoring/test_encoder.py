@@ -13,9 +13,8 @@ from torch.utils.data import DataLoader
 
 from actstore.errors import MissingShardsError, UnknownNameError, UnknownTextError
 from actstore.evaluate import StoreEncoder, collect
-from actstore.evaluate.encoder import model_meta
+from actstore.evaluate.scoring.encoder import model_meta
 from actstore.store import Store
-from tests.evaluate.vector_store import MODEL, N_LAYERS, add_states, suite_of, vector_store
 from tests.support.mteb_data import (
     SmallHub,
     VectorModel,
@@ -25,6 +24,7 @@ from tests.support.mteb_data import (
     text_vectors,
 )
 from tests.support.states import known_store
+from tests.support.vector_store import MODEL, N_LAYERS, add_states, suite_of, vector_store
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from typing import Any
 from mteb.cache import ResultCache
 from mteb.results import TaskResult
 
-from actstore.evaluate.bundle import versions
-from actstore.evaluate.encoder import model_meta
-from actstore.evaluate.worker import Unit
+from actstore.evaluate.collection.bundle import versions
+from actstore.evaluate.scoring.encoder import model_meta
+from actstore.evaluate.scoring.worker import Unit
 from actstore.store import ScoreRecord, Store
 
 

@@ -13,7 +13,7 @@ from mteb.abstasks.aggregated_task import AbsTaskAggregate
 from mteb.get_tasks import TASK_LIST
 
 from actstore.errors import InvalidInputError
-from actstore.evaluate.demo_tasks import DEMO_TASKS
+from actstore.evaluate.suites.demo_tasks import DEMO_TASKS
 
 
 def tasks() -> list[str]:

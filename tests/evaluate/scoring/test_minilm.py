@@ -18,8 +18,8 @@ from transformers import AutoModel, AutoTokenizer
 from actstore.evaluate import StoreEncoder, collect
 from actstore.extract import ExtractionRequest, extract
 from actstore.store import Store, create_store
-from tests.evaluate.vector_store import suite_of
 from tests.support.mteb_data import SmallHub, leaves, scores_of
+from tests.support.vector_store import suite_of
 
 TASKS = ("STSBenchmark", "TwentyNewsgroupsClustering", "SciDocsRR", "Banking77Classification")
 LAST = 6

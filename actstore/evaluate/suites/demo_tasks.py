@@ -20,7 +20,7 @@ from mteb.abstasks import (
     AbsTaskRetrieval,
 )
 
-from actstore.evaluate.demo_texts import Passage, kinds, package_pairs, remarks, topics
+from actstore.evaluate.suites.demo_texts import Passage, kinds, package_pairs, remarks, topics
 
 _N_TRAIN = 40
 """Of each package's docstrings, those a classifier may learn from; the others are its test."""

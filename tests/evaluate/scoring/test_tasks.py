@@ -10,11 +10,10 @@ import pytest
 from datasets import Dataset, DatasetDict
 from mteb.abstasks import AbsTaskRetrieval
 
-from actstore.evaluate import catalogue
-from actstore.evaluate.bundle import thaw
-from actstore.evaluate.encoder import StoreEncoder
+from actstore.evaluate.collection.bundle import thaw
+from actstore.evaluate.scoring.encoder import StoreEncoder
+from actstore.evaluate.suites import catalogue
 from actstore.store import Store
-from tests.evaluate.vector_store import MODEL, suite_of, vector_store
 from tests.support.mteb_data import (
     MORE_TASKS,
     TASKS,
@@ -23,6 +22,7 @@ from tests.support.mteb_data import (
     leaves,
     scores_of,
 )
+from tests.support.vector_store import MODEL, suite_of, vector_store
 
 ALL = [*TASKS, *MORE_TASKS]
 LAYER = 1

@@ -20,10 +20,11 @@ import pyarrow as pa
 from mteb.abstasks import AbsTask
 
 from actstore.errors import InvalidInputError, InvalidTextError
-from actstore.evaluate import catalogue
-from actstore.evaluate.bundle import FrozenData, freeze, versions
-from actstore.evaluate.record import EncodeCall, record_calls
-from actstore.evaluate.suites import Suite, TaskSelection, resolve_suite
+from actstore.evaluate.collection.bundle import FrozenData, freeze, versions
+from actstore.evaluate.collection.record import EncodeCall, record_calls
+from actstore.evaluate.suites import catalogue
+from actstore.evaluate.suites.resolve import resolve_suite
+from actstore.evaluate.suites.selection import Suite, TaskSelection
 from actstore.progress import progress
 from actstore.store import Json, Store
 

@@ -1,0 +1,1 @@
+"""Collecting: a suite's texts and its tasks' data into the store."""

@@ -1,0 +1,1 @@
+"""Scoring: mteb's evaluators on stored layers."""

@@ -1,0 +1,1 @@
+"""Suites: named lists of MTEB tasks, and the tasks there are."""
