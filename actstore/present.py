@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from actstore.refs import ranges
+
 if TYPE_CHECKING:
     from actstore.evaluate import EvaluationReport
     from actstore.extract import ExtractionReport
@@ -182,17 +184,6 @@ def duration(seconds: float) -> str:
     if minutes < 24 * 60:
         return f"{minutes // 60} h {minutes % 60} min"
     return f"{hours // 24} d {hours % 24} h"
-
-
-def ranges(numbers: Sequence[int]) -> str:
-    """`0-3, 6`: runs of neighbours as ranges."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts)
 
 
 def _cell(value: object) -> str:

@@ -86,6 +86,17 @@ def _existing(layer: int, n_blocks: int) -> int:
     return layer % (n_blocks + 1)
 
 
+def ranges(numbers: Sequence[int]) -> str:
+    """`0-3, 6`: runs of neighbours as ranges."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts)
+
+
 def look_up(kind: str, name: str, known: Sequence[str], how_to_list: str) -> str:
     """`name` if it is one of `known`; else UnknownNameError with the nearest names.
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from actstore.errors import InvalidTextError, UnknownTextError
+from actstore.errors import CorruptShardError, InvalidTextError, UnknownTextError
 from actstore.store.shards import MAX_ROWS_PER_SHARD
 from actstore.store.storage import Storage, join
 
@@ -132,12 +132,30 @@ class TextTable:
                 f"{without[0]}. It has {len(self.rows())} texts, the last at row {self.end() - 1}."
             )
 
-    def read(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> list[str]:
-        """The texts of some rows, in their order. Raises UnknownTextError for a row without."""
+    def read(
+        self, rows: Sequence[int] | NDArray[np.integer[Any]], *, verify: bool = False
+    ) -> list[str]:
+        """The texts of some rows, in their order. Raises UnknownTextError for a row without.
+
+        verify: compare them with their hashes, and raise CorruptShardError for a text that was
+        altered.
+        """
         wanted, inverse = np.unique(np.asarray(rows, np.int64), return_inverse=True)
         self.require(wanted)
         texts = [text for name in self._index().parts for text in self._read_part(name, wanted)]
+        if verify:
+            self._verify(wanted, texts)
         return [texts[place] for place in inverse]
+
+    def _verify(self, rows: NDArray[np.int64], texts: Sequence[str]) -> None:
+        altered = np.flatnonzero(hash_texts(texts) != self.hashes_of(rows))
+        if len(altered):
+            raise CorruptShardError(
+                f"{len(altered)} of {len(rows)} texts of {self.storage.url} are not those that "
+                f"were collected, the first at row {rows[altered[0]]}: "
+                f"{texts[int(altered[0])][:60]!r}. The states are of other texts: restore "
+                f"{_FOLDER}/ from a copy."
+            )
 
     def _read_part(self, name: str, wanted: NDArray[np.int64]) -> list[str]:
         """The wanted texts, ascending by row, that stand in one part; decodes no others' groups."""
