@@ -46,7 +46,7 @@ def write_report(store: Store, out: Path, model: str | None = None) -> list[Path
         writer = _Writer(files, several=len(models) > 1, advance=advance)
         for name in models:
             sections += writer.sections(name, _of(scores, name), _of(metrics, name))
-    writer.table("scores", scores[scores["model"].isin(models)].drop(columns="scores"))
+    writer.table("scores", scores[scores["model"].isin(models)])
     writer.table("metrics", metrics[metrics["model"].isin(models)].drop(columns="parameters"))
     title = f"{', '.join(map(shown_name, models))}: scores and metrics by layer"
     path.write_text(page(title, _INTRO, sections), encoding="utf-8")

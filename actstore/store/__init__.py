@@ -10,7 +10,7 @@ from actstore.store.head import LensHead
 from actstore.store.journal import Json
 from actstore.store.ledger import ShardStats
 from actstore.store.plan import CheckpointSpec
-from actstore.store.results import MetricRecord, ScoreRecord
+from actstore.store.results import EvaluationFailure, MetricRecord, ScoreRecord
 from actstore.store.shards import ShardBuilder, ShardLayout
 from actstore.store.status import CheckpointStatus, StoreStatus, extraction_status
 from actstore.store.store import Store, create_store, open_store
@@ -21,6 +21,7 @@ __all__ = [
     "CheckpointGroup",
     "CheckpointSpec",
     "CheckpointStatus",
+    "EvaluationFailure",
     "Json",
     "LensHead",
     "MetricRecord",

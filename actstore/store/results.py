@@ -14,33 +14,54 @@ from actstore.refs import by_training_step, training_step
 from actstore.store.journal import Json, append_records, read_records
 from actstore.store.storage import Storage
 
-_SCORES = "scores/journal"
 _METRICS = "metrics/journal"
 MTEB_RESULTS = "scores/mteb"
 """Root of an mteb ResultCache."""
+_METRIC_KEY = ["model", "checkpoint", "layer", "metric", "source"]
+_METRIC_COLUMNS = [*_METRIC_KEY, "step", "value", "n", "definition", "parameters"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScoreRecord:
-    """The score of one (model, checkpoint, layer, pooling, task, split, subset)."""
+    """The score of one (model, checkpoint, layer, pooling, transform, task, split, subset)."""
 
     model: str
     checkpoint: str
     layer: int
     pooling: str
+    transform: str = ""
+    """What was done to the states before scoring: `center+l2`; empty for states as stored."""
     task: str
     task_type: str
     split: str
     subset: str
     main_score: float
     scores: Mapping[str, float]
-    """All scalar scores mteb gave."""
+    """All scalar scores mteb gave: the leaves."""
     in_average: bool
     """Whether the suite's mapping counts this split and subset in the task's score."""
     evaluation_seconds: float
     mteb_version: str
     inputs_digest: str
     """Of all that the score depends on: task bundle, splits and subsets, states, versions."""
+    environment: Mapping[str, Json] = field(default_factory=dict)
+    """What else decides the last bits: threads, versions, platform. Stored once for all scores
+    that have the same."""
+
+
+@dataclass(frozen=True)
+class EvaluationFailure:
+    """Why a (model, checkpoint, layer, pooling, transform, task) has no score."""
+
+    model: str
+    checkpoint: str
+    layer: int
+    pooling: str
+    transform: str
+    task: str
+    error: str
+    """Kind and message."""
+    traceback: str
 
 
 @dataclass(frozen=True)
@@ -61,31 +82,17 @@ class MetricRecord:
     parameters: Mapping[str, Json] = field(default_factory=dict)
 
 
-_SCORE_KEY = ["model", "checkpoint", "layer", "pooling", "task", "split", "subset"]
-_METRIC_KEY = ["model", "checkpoint", "layer", "metric", "source"]
-_SCORE_COLUMNS = [
-    *["model", "checkpoint", "step", "layer", "pooling", "task", "task_type", "split", "subset"],
-    *["main_score", "in_average", "evaluation_seconds", "mteb_version", "inputs_digest", "scores"],
-]
-_METRIC_COLUMNS = [*_METRIC_KEY, "step", "value", "n", "definition", "parameters"]
-
-
-def record_scores(storage: Storage, records: Sequence[ScoreRecord]) -> None:
-    append_records(storage, _SCORES, [asdict(record) for record in records])
-
-
 def record_metrics(storage: Storage, records: Sequence[MetricRecord]) -> None:
     append_records(storage, _METRICS, [asdict(record) for record in records])
 
 
-def score_table(storage: Storage) -> pd.DataFrame:
-    """One row a scored unit and subset, the latest where it was scored again."""
-    return _latest(storage, _SCORES, _SCORE_KEY, _SCORE_COLUMNS)
-
-
 def metric_table(storage: Storage) -> pd.DataFrame:
     """One row a (model, checkpoint, layer, metric, source), the latest value."""
-    return _latest(storage, _METRICS, _METRIC_KEY, _METRIC_COLUMNS)
+    records: list[dict[str, Any]] = read_records(storage, _METRICS)
+    if not records:
+        return pd.DataFrame(columns=_METRIC_COLUMNS)
+    table = pd.DataFrame(records).drop_duplicates(_METRIC_KEY, keep="last")
+    return in_training_order(table, _METRIC_KEY)[_METRIC_COLUMNS]
 
 
 def metric_array(storage: Storage) -> xr.DataArray:
@@ -96,19 +103,18 @@ def metric_array(storage: Storage) -> xr.DataArray:
         return xr.DataArray(np.empty(shape), dims=dims, name="metrics")
     array: xr.DataArray = table.set_index(_METRIC_KEY)["value"].to_xarray()
     ordered = array.sel(checkpoint=by_training_step(array["checkpoint"].values))
-    return ordered.assign_coords(step=("checkpoint", _steps(ordered["checkpoint"].values)))
+    return ordered.assign_coords(step=("checkpoint", steps(ordered["checkpoint"].values)))
 
 
-def _latest(storage: Storage, folder: str, key: list[str], columns: list[str]) -> pd.DataFrame:
-    records: list[dict[str, Any]] = read_records(storage, folder)
-    if not records:
-        return pd.DataFrame(columns=columns)
-    table = pd.DataFrame(records).drop_duplicates(key, keep="last")
-    table["step"] = _steps(table["checkpoint"])
-    return table.sort_values(["model", "step", *key[1:]], ignore_index=True)[columns]
+def in_training_order(table: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
+    """A table with a column `step`, sorted by model, step and the rest of its key."""
+    names = table["checkpoint"].unique()
+    table = table.assign(step=table["checkpoint"].map(dict(zip(names, steps(names), strict=True))))
+    table["step"] = table["step"].astype(np.float64)
+    return table.sort_values(["model", "step", *key[1:]], ignore_index=True)
 
 
-def _steps(checkpoints: Iterable[object]) -> list[float]:
+def steps(checkpoints: Iterable[object]) -> list[float]:
     """Training steps as floats, NaN where the name states none (it sorts last)."""
-    steps = [training_step(str(name)) for name in checkpoints]
-    return [np.nan if step is None else float(step) for step in steps]
+    found = [training_step(str(name)) for name in checkpoints]
+    return [np.nan if step is None else float(step) for step in found]

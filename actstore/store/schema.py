@@ -139,6 +139,13 @@ TEXT_COLUMNS = (
     ("hash_low", "uint64", "lower half"),
     ("n_bytes", "int32", "UTF-8 bytes"),
 )
+SCORE_PLACE = (
+    ("model", "string", "as in the model's group"),
+    ("checkpoint", "string", "the checkpoint"),
+    ("layer", "int", "the layer"),
+    ("pooling", "string", "the pooling"),
+    ("transform", "string", "what was done to the states before scoring; empty: as stored"),
+)
 TABLES = (
     TableDeclaration(
         "texts/part-{n}.parquet",
@@ -209,8 +216,52 @@ TABLES = (
     ),
     TableDeclaration(
         "scores/journal/{writer}.jsonl",
-        "one record a (model, checkpoint, layer, pooling, task, split, subset); the latest counts",
+        "one record a (model, checkpoint, layer, pooling, transform, task, split, subset); the "
+        "latest counts",
+        (
+            *SCORE_PLACE,
+            ("task", "string", "the task"),
+            ("task_type", "string", "its type: Classification, STS, …"),
+            ("split", "string", "the split that was scored"),
+            ("subset", "string", "the subset that was scored"),
+            ("main_score", "float", "the task's main score, not rounded"),
+            ("in_average", "bool", "whether the suite's mapping counts it in the task's score"),
+            ("evaluation_seconds", "float", "what it took, shared equally among subsets"),
+            ("mteb_version", "string", "the mteb that scored"),
+            ("inputs_digest", "string", "of all that the score depends on"),
+            ("environment", "string", "name of a file in `scores/environments/`, or empty"),
+            ("at", "float", "seconds since 1970"),
+        ),
+    ),
+    TableDeclaration(
+        "scores/leaves/{writer}.jsonl",
+        "all scalar scores of a record of the score journal with the same key and time; written "
+        "before it",
+        (
+            *SCORE_PLACE,
+            ("task", "string", "the task"),
+            ("split", "string", "the split that was scored"),
+            ("subset", "string", "the subset that was scored"),
+            ("scores", "object", "every scalar mteb gave, by its name"),
+            ("at", "float", "seconds since 1970"),
+        ),
+    ),
+    TableDeclaration(
+        "scores/environments/{digest}.json",
+        "what scores were computed in besides their inputs: threads, versions, platform",
         (),
+    ),
+    TableDeclaration(
+        "scores/failures/{writer}.jsonl",
+        "evaluations that failed; a later score of the same task, model, checkpoint, layer, "
+        "pooling and transform clears them",
+        (
+            *SCORE_PLACE,
+            ("task", "string", "the task"),
+            ("error", "string", "kind and message"),
+            ("traceback", "string", "where it came from"),
+            ("at", "float", "seconds since 1970"),
+        ),
     ),
     TableDeclaration(
         "scores/mteb/",

@@ -18,12 +18,12 @@ from actstore import __version__
 from actstore.errors import InvalidInputError, NotAStoreError, StoreVersionError
 from actstore.refs import by_training_step, checkpoint_key, look_up, model_key, model_name
 from actstore.selection import select_checkpoints
-from actstore.store import bundles, results
+from actstore.store import bundles, results, score_journal
 from actstore.store.bundles import TaskBundle
 from actstore.store.checkpoint import CheckpointGroup
 from actstore.store.journal import Json
 from actstore.store.plan import CheckpointSpec, require_same
-from actstore.store.results import MetricRecord, ScoreRecord
+from actstore.store.results import EvaluationFailure, MetricRecord, ScoreRecord
 from actstore.store.schema import FORMAT_VERSION, LAYER, N_TOKENS, TRUNCATED
 from actstore.store.shards import choose_layout
 from actstore.store.storage import LocalStorage, join, open_storage
@@ -132,9 +132,11 @@ class Store:
         """The row of each text, (n,). Raises UnknownTextError."""
         return self._texts.rows_of(texts)
 
-    def read_texts(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> list[str]:
-        """The texts of some rows."""
-        return self._texts.read(rows)
+    def read_texts(
+        self, rows: Sequence[int] | NDArray[np.integer[Any]], *, verify: bool = False
+    ) -> list[str]:
+        """The texts of some rows; verify: CorruptShardError for one that was altered."""
+        return self._texts.read(rows, verify=verify)
 
     def text_rows(self) -> NDArray[np.int64]:
         """All rows that hold a text, ascending."""
@@ -305,14 +307,29 @@ class Store:
         return self.storage.path(results.MTEB_RESULTS)
 
     def record_scores(self, records: Sequence[ScoreRecord]) -> None:
-        results.record_scores(self.storage, records)
+        score_journal.record_scores(self.storage, records)
+
+    def record_evaluation_failures(self, failures: Sequence[EvaluationFailure]) -> None:
+        score_journal.record_failures(self.storage, failures)
 
     def record_metrics(self, records: Sequence[MetricRecord]) -> None:
         results.record_metrics(self.storage, records)
 
     def scores(self) -> pd.DataFrame:
-        """One row a scored unit and subset: model, checkpoint, step, layer, pooling, task, …"""
-        return results.score_table(self.storage)
+        """One row a scored unit, split and subset: main scores and what they depend on."""
+        return score_journal.score_table(self.storage)
+
+    def score_leaves(self, task: str) -> pd.DataFrame:
+        """All scalar scores of one task, a column each. Raises UnknownNameError."""
+        return score_journal.score_leaves(self.storage, task)
+
+    def score_environments(self) -> dict[str, dict[str, Any]]:
+        """What scores were computed in, by the column `environment` of `scores()`."""
+        return score_journal.score_environments(self.storage)
+
+    def evaluation_failures(self) -> pd.DataFrame:
+        """What could not be scored, and was not since: unit, error, traceback, at."""
+        return score_journal.failure_table(self.storage)
 
     def metrics(self) -> xr.DataArray:
         """Metric values by model, checkpoint, layer, metric and source; NaN where there is none."""

@@ -6,24 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from actstore.store import MetricRecord, ScoreRecord, create_store, open_store
+from actstore.store import MetricRecord, create_store
 
-SCORE = ScoreRecord(
-    model="m",
-    checkpoint="step10",
-    layer=1,
-    pooling="mean",
-    task="STS12",
-    task_type="STS",
-    split="test",
-    subset="default",
-    main_score=0.5,
-    scores={"cosine_spearman": 0.5},
-    in_average=True,
-    evaluation_seconds=1.0,
-    mteb_version="2",
-    inputs_digest="d",
-)
 METRIC = MetricRecord(
     model="m",
     checkpoint="step10",
@@ -36,26 +20,14 @@ METRIC = MetricRecord(
 )
 
 
-def test_scores_are_one_row_a_unit_and_the_latest_counts(tmp_path: Path) -> None:
+def test_a_store_without_metrics_has_an_empty_array_with_the_same_dimensions(
+    tmp_path: Path,
+) -> None:
     store = create_store(tmp_path / "s.zarr")
-    store.record_scores([SCORE, replace(SCORE, checkpoint="step2"), replace(SCORE, layer=0)])
-    store.record_scores([replace(SCORE, main_score=0.75)])
-    table = open_store(store.url).scores()
-    assert table[["checkpoint", "step", "layer", "main_score"]].values.tolist() == [
-        ["step2", 2.0, 1, 0.5],
-        ["step10", 10.0, 0, 0.5],
-        ["step10", 10.0, 1, 0.75],
-    ]
-    assert table["scores"][0] == {"cosine_spearman": 0.5}
-
-
-def test_a_store_without_results_has_empty_tables_with_the_same_columns(tmp_path: Path) -> None:
-    store = create_store(tmp_path / "s.zarr")
-    assert len(store.scores()) == 0
-    assert {"model", "checkpoint", "step", "layer", "main_score"} <= set(store.scores().columns)
     assert store.metrics().sizes == dict.fromkeys(
         ["model", "checkpoint", "layer", "metric", "source"], 0
     )
+    assert store.metric_table().empty
 
 
 def test_metrics_are_labelled_and_nan_where_there_is_none(tmp_path: Path) -> None:
