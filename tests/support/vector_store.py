@@ -14,16 +14,30 @@ MODEL = "org/vectors"
 N_LAYERS = 3
 _STATS = ShardStats(0.0, 0, 0, 1.0, "cpu", {})
 
-SELECTIONS = {
-    "AmazonCounterfactualClassification": TaskSelection.of_all(
-        "AmazonCounterfactualClassification", ["test"], ["en", "en-ext"]
+_MORE_THAN_ONE = {
+    **dict.fromkeys(
+        ("AmazonReviewsClassification", "MTOPDomainClassification", "MTOPIntentClassification"),
+        (("test",), ("en",)),
     ),
-    "MassiveIntentClassification": TaskSelection.of_all(
-        "MassiveIntentClassification", ["test"], ["en"]
+    **dict.fromkeys(
+        ("MassiveIntentClassification", "MassiveScenarioClassification"), (("test",), ("en",))
     ),
-    "STS17": TaskSelection.of_all("STS17", ["test"], ["en-en"]),
+    "AmazonCounterfactualClassification": (("test",), ("en", "en-ext")),
+    "STS17": (("test",), ("en-en",)),
+    "CataloniaTweetClassification": (("validation", "test"), ("spanish", "catalan")),
+    "SciRepEvalBiomimicryClassification": (("evaluation",), ("default",)),
+    "RuSciBenchCitedCountRegression": (("test",), ("cited_count_ru", "cited_count_en")),
+    "CTKFactsNLI": (("validation", "test"), ("default",)),
+    "XGlueWPRReranking": (("validation", "test"), ("de", "en")),
+    "BUCC.v2": (("test",), ("de-en", "fr-en")),
 }
-"""As the Layer by Layer paper has them; the other tasks have one subset."""
+"""The splits and subsets of the tasks that have others than `test` and `default`; those of the
+Layer by Layer paper as it has them."""
+
+SELECTIONS = {
+    name: TaskSelection.of_all(name, splits, subsets)
+    for name, (splits, subsets) in _MORE_THAN_ONE.items()
+}
 
 
 def suite_of(*names: str) -> Suite:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import mteb
 import pytest
 from datasets import Dataset, DatasetDict
-from mteb.abstasks import AbsTaskRetrieval
+from mteb.abstasks import AbsTask, AbsTaskRetrieval
 
+from actstore.evaluate import SUITES
 from actstore.evaluate.collection.bundle import thaw
+from actstore.evaluate.collection.collect import collect_task
 from actstore.evaluate.scoring.encoder import StoreEncoder
 from actstore.evaluate.suites import catalogue
 from actstore.store import Store
@@ -19,31 +22,40 @@ from tests.support.mteb_data import (
     TASKS,
     SmallHub,
     VectorModel,
+    Writer,
     leaves,
     scores_of,
 )
-from tests.support.vector_store import MODEL, suite_of, vector_store
+from tests.support.vector_store import MODEL, add_states, suite_of, vector_store
 
 ALL = [*TASKS, *MORE_TASKS]
+DTYPES = ["float32", "float16"]
 LAYER = 1
+PATHS: dict[str, Callable[[AbsTask], AbsTask]] = {"mteb's own way": lambda task: task}
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory, small_hub: SmallHub) -> Store:
-    return vector_store(tmp_path_factory.mktemp("tasks"), suite_of(*ALL))
+    """All tasks and the states of them, of a checkpoint in float32 and of one in float16."""
+    new = vector_store(tmp_path_factory.mktemp("tasks"), suite_of(*ALL), checkpoints=())
+    for dtype in DTYPES:
+        add_states(new, dtype, 0, dtype)
+    return new
 
 
 @functools.cache
-def run_directly(store: Store, name: str) -> tuple[VectorModel, Any]:
+def run_directly(store: Store, name: str, dtype: str) -> tuple[VectorModel, Any]:
     """A model that computes its vectors, and its scores on data loaded the usual way.
 
     mteb loads judgements in an order that changes from load to load (polars' group_by), and the
     last bit of some of its sums with it: they are put in the order that was frozen.
     """
-    model, task, frozen = VectorModel(LAYER), loaded_task(name), thawed_task(store, name)
+    model, task, frozen = VectorModel(LAYER, dtype), loaded_task(name), thawed_task(store, name)
     if isinstance(task, AbsTaskRetrieval):
-        data, order = (one.dataset["default"]["test"] for one in (task, frozen))
-        data["relevant_docs"] = {q: data["relevant_docs"][q] for q in order["relevant_docs"]}
+        for subset, splits in task.dataset.items():
+            for split, data in splits.items():
+                order = frozen.dataset[subset][split]["relevant_docs"]
+                data["relevant_docs"] = {query: data["relevant_docs"][query] for query in order}
     return model, scores_of(model, task)
 
 
@@ -63,7 +75,7 @@ def thawed_task(store: Store, name: str) -> Any:
 
 @pytest.mark.parametrize("name", ALL)
 def test_collecting_records_the_calls_that_a_real_model_gets(store: Store, name: str) -> None:
-    model, _ = run_directly(store, name)
+    model, _ = run_directly(store, name, "float32")
     calls = store.task(name).calls().to_pylist()
     texts = [store.read_texts(call["rows"]) for call in calls]
     recorded = [
@@ -73,11 +85,16 @@ def test_collecting_records_the_calls_that_a_real_model_gets(store: Store, name:
     assert recorded == model.calls
 
 
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ALL)
-def test_scores_from_the_store_are_mtebs_own_in_every_leaf(store: Store, name: str) -> None:
-    _, expected = run_directly(store, name)
-    encoder = StoreEncoder(store, MODEL, checkpoint="main", layer=LAYER, pooling="mean")
-    found = scores_of(encoder, thawed_task(store, name))
+def test_scores_from_the_store_are_mtebs_own_in_every_leaf(
+    store: Store, name: str, dtype: str, path: str
+) -> None:
+    """Of a model that gives the vectors rounded to the store's dtype."""
+    _, expected = run_directly(store, name, dtype)
+    encoder = StoreEncoder(store, MODEL, checkpoint=dtype, layer=LAYER, pooling="mean")
+    found = scores_of(encoder, PATHS[path](thawed_task(store, name)))
     assert leaves(found) == leaves(expected)
 
 
@@ -97,9 +114,37 @@ def plain(value: Any) -> Any:
     return value
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_scores_of_the_small_data_are_neither_chance_nor_perfect(store: Store, name: str) -> None:
+    """Otherwise scores would be equal whatever is compared."""
+    _, scores = run_directly(store, name, "float32")
+    assert all(0 < abs(entry["main_score"]) < 1 for found in scores.values() for entry in found)
+
+
 def test_class_names_survive_freezing(store: Store) -> None:
     features = thawed_task(store, "Banking77Classification").dataset["test"].features
     assert features["label"].names == ["topic 0", "topic 1", "topic 2", "topic 3"]
+
+
+def test_a_sample_that_a_task_draws_from_its_data_is_what_is_stored(
+    small_hub: SmallHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Writer(0)
+    sizes = {"train": 80, "test": 2300}
+    splits = {split: Dataset.from_dict(write.labelled(n, 2)) for split, n in sizes.items()}
+    path = "mteb/toxic_conversations_50k"
+    monkeypatch.setitem(small_hub.data, path, {"default": DatasetDict(splits)})
+    collected = collect_task(suite_of("ToxicConversationsClassification").tasks[0])
+    drawn = loaded_task("ToxicConversationsClassification").dataset["test"]
+    assert len(drawn) == 2048
+    assert collected.calls[-1].texts == (*drawn["text"],)
+
+
+def test_the_paper_s_tasks_are_tried_as_its_suite_has_them() -> None:
+    suite = SUITES["layer-by-layer"]()
+    assert {task.name: task for task in suite.tasks} == {
+        task.name: task for task in suite_of(*TASKS).tasks
+    }
 
 
 def test_tasks_of_all_types_are_tried() -> None:
@@ -107,11 +152,13 @@ def test_tasks_of_all_types_are_tried() -> None:
     assert types == {
         "Classification",
         "MultilabelClassification",
+        "Regression",
         "Clustering",
         "PairClassification",
         "STS",
         "Reranking",
         "Retrieval",
+        "InstructionRetrieval",
         "Summarization",
         "BitextMining",
     }
