@@ -28,6 +28,11 @@ def names(listed: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in listed.split(",") if name.strip())
 
 
+def transforms_of(listed: str) -> tuple[str, ...]:
+    """Comma-separated transforms; `none` leaves states as they are stored."""
+    return tuple("" if name == "none" else name for name in names(listed)) or ("",)
+
+
 def store_for(path: str, suite: str | None) -> Store:
     """A store, opened or made: made only when the suite that goes into it is known to exist."""
     from actstore.store import create_store, open_store

@@ -1,4 +1,4 @@
-"""StoreEncoder: a stored layer as an mteb model."""
+"""StoreEncoder: stored states as an mteb model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from mteb.models.abs_encoder import AbsEncoder
 from mteb.models.model_meta import ModelMeta, ScoringFunction
 from numpy.typing import NDArray
 
-from actstore.errors import UnknownTextError
+from actstore.errors import InvalidInputError, UnknownTextError
+from actstore.evaluate.scoring.states import read_states
+from actstore.evaluate.scoring.transform import Representation, Transform
 from actstore.refs import checkpoint_key, model_key
 from actstore.store import CheckpointGroup, Store
 
@@ -31,16 +33,19 @@ class TaskTexts:
 
     @classmethod
     def of(cls, store: Store, task: str) -> TaskTexts:
-        """The texts of a collected task; none for a task that the store does not have."""
+        """The texts of a collected task; none for a task that the store does not have.
+
+        Raises CorruptShardError for texts that are not the ones that were collected.
+        """
         if task not in store.tasks():
             return cls(task, np.empty(0, np.int64), {})
         rows = np.sort(store.task(task).rows())
-        texts = store.read_texts(rows)
+        texts = store.read_texts(rows, verify=True)
         return cls(task, rows, {text: place for place, text in enumerate(texts)})
 
 
 class StoreEncoder(AbsEncoder):
-    """Answers mteb with the stored states of one (model, checkpoint, layer, pooling).
+    """Answers mteb with stored states of one (model, checkpoint, layer, pooling).
 
     `mteb.evaluate(StoreEncoder(store, "EleutherAI/pythia-410m", checkpoint="step1000", layer=5,
     pooling="mean"), tasks)` gives the scores of a model that returns these vectors. The vectors of
@@ -53,18 +58,23 @@ class StoreEncoder(AbsEncoder):
         model: str,
         *,
         checkpoint: str,
-        layer: int,
+        layer: int | Sequence[int],
         pooling: str = "mean",
+        transform: Transform | str = "",
         texts: TaskTexts | None = None,
     ) -> None:
-        """texts: of the task that comes first, where they are known already.
+        """layer: several for a transform that combines them: `mean`, `concat`.
 
-        Raises UnknownNameError for a model, checkpoint, layer or pooling that is not stored.
+        transform: steps such as `center+l2`, see Transform. texts: of the task that comes first,
+        where they are known already. Raises UnknownNameError for a model, checkpoint, layer or
+        pooling that is not stored, InvalidInputError for a transform that there is not.
         """
-        self.store, self.layer, self.pooling = store, layer, pooling
+        self.store = store
+        self.representation = _representation(layer, pooling, transform)
         self.group: CheckpointGroup = store.checkpoint(model, checkpoint)
-        self.group.read(pooling, layer, np.empty(0, np.int64))  # whether there is such a thing
-        self.mteb_model_meta = model_meta(self.group, layer, pooling)
+        for one in self.representation.layers:
+            self.group.read(pooling, one, np.empty(0, np.int64))  # whether there is such a thing
+        self.mteb_model_meta = model_meta(self.group, self.representation)
         self._texts = texts
         self._vectors: NDArray[np.float32] | None = None
 
@@ -78,7 +88,7 @@ class StoreEncoder(AbsEncoder):
         prompt_type: Any = None,
         **kwargs: Any,
     ) -> NDArray[np.float32]:
-        """(text, hidden) in float32, exactly what is stored.
+        """(text, hidden) in float32; without a transform, exactly what is stored.
 
         Raises UnknownTextError for a text that was never collected and MissingShardsError for one
         that was never extracted.
@@ -89,14 +99,14 @@ class StoreEncoder(AbsEncoder):
             places = [texts.places[text] for text in asked]
         except KeyError:
             rows = self._rows_of(asked, task_metadata.name, hf_split, hf_subset)
-            return self.group.read(self.pooling, self.layer, rows)
+            return read_states(self.group, self.representation, rows)
         return vectors[places]
 
     def _of_task(self, task: str) -> tuple[TaskTexts, NDArray[np.float32]]:
         if self._texts is None or self._texts.task != task:
             self._texts, self._vectors = TaskTexts.of(self.store, task), None
         if self._vectors is None:
-            self._vectors = self.group.read(self.pooling, self.layer, self._texts.rows)
+            self._vectors = read_states(self.group, self.representation, self._texts.rows)
         return self._texts, self._vectors
 
     def _rows_of(
@@ -114,20 +124,36 @@ class StoreEncoder(AbsEncoder):
             ) from error
 
 
-def model_meta(group: CheckpointGroup, layer: int, pooling: str) -> ModelMeta:
-    """Metadata that keeps model, checkpoint, layer and pooling apart in mteb's ResultCache.
+def model_meta(group: CheckpointGroup, representation: Representation) -> ModelMeta:
+    """Metadata that keeps model, checkpoint and representation apart in mteb's ResultCache.
 
-    Results lie in `<model>/<checkpoint>/experiments/layer_<l>__pooling_<p>/<Task>.json`.
+    Results lie in `<model>/<checkpoint>/experiments/layer_<l>__pooling_<p>/<Task>.json`; those of
+    transformed states in `layer_<l>__pooling_<p>__transform_<t>`.
     """
     spec = group.spec
     known = _HUB_NAME.fullmatch(spec.model) is not None
+    experiment = {"layer": representation.layer, "pooling": representation.pooling}
+    transform = {"transform": representation.label} if representation.label else {}
     return ModelMeta.create_empty(
         {
             "name": spec.model if known else f"local/{model_key(spec.model)}",
             "revision": checkpoint_key(spec.checkpoint),
             "max_tokens": spec.max_tokens,
-            "embed_dim": spec.hidden_size,
+            "embed_dim": representation.width(spec.hidden_size),
             "similarity_fn_name": ScoringFunction.COSINE,
-            "experiment_kwargs": {"layer": layer, "pooling": pooling},
+            "experiment_kwargs": {**experiment, **transform},
         }
     )
+
+
+def _representation(
+    layer: int | Sequence[int], pooling: str, transform: Transform | str
+) -> Representation:
+    layers = tuple(map(int, layer)) if isinstance(layer, Sequence) else (int(layer),)
+    parsed = Transform.parse(transform) if isinstance(transform, str) else transform
+    if len(layers) != 1 and not parsed.combine:
+        raise InvalidInputError(
+            f"{len(layers)} layers were asked for as one representation. Say how they are "
+            "combined: transform='mean' or transform='concat'; or give one layer."
+        )
+    return Representation(layers, pooling, parsed)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from actstore.errors import InvalidInputError
-from actstore.evaluate.collection.bundle import versions
-from actstore.evaluate.scoring.worker import Unit
+from actstore.evaluate.scoring.conditions import Conditions, versions
+from actstore.evaluate.scoring.fitting import fit_digest
+from actstore.evaluate.scoring.transform import Representation, Transform, representations
+from actstore.evaluate.scoring.unit import Unit
+from actstore.evaluate.suites import catalogue
 from actstore.evaluate.suites.resolve import resolve_suite
 from actstore.evaluate.suites.selection import Suite, TaskSelection
 from actstore.refs import look_up, parse_layers
@@ -31,8 +33,13 @@ class EvaluationRequest:
     layers: str = "all"
     poolings: tuple[str, ...] = ("mean_normed",)
     """mean_normed is what the Layer by Layer paper scores."""
+    transforms: tuple[str, ...] = ("",)
+    """Steps at reading time, such as `center+l2`, see Transform; each is scored. Empty: none."""
     workers: int = 1
-    """Processes, of one thread each."""
+    """Processes."""
+    dask: str | None = None
+    """Address of a Dask scheduler whose workers score, or `local`."""
+    conditions: Conditions = field(default_factory=Conditions)
     overwrite: bool = False
     """Score again what was scored on the same data and states."""
 
@@ -51,48 +58,80 @@ def plan_evaluation(store: Store, request: EvaluationRequest) -> EvaluationPlan:
     """The units of a request less those that were scored before.
 
     Raises UnknownNameError for a suite, task, checkpoint, layer or pooling there is not,
-    MissingShardsError for states that were never extracted, InvalidInputError for tasks that were
-    collected with another mteb.
+    MissingShardsError for states that were never extracted, InvalidInputError for a transform
+    there is not and for tasks that were collected with another mteb or of other data.
     """
-    if request.workers < 1:
-        raise InvalidInputError(f"An evaluation needs 1 worker or more, not {request.workers}.")
+    if request.workers < 1 or request.conditions.threads < 1:
+        raise InvalidInputError(
+            f"An evaluation needs 1 worker of 1 thread or more, not {request.workers} of "
+            f"{request.conditions.threads}."
+        )
     suite = resolve_suite(request.suite, store)
     names = store.select_checkpoints(request.model, request.checkpoints)
-    groups = [store.checkpoint(request.model, name) for name in names]
+    wanted = [_wanted(store.checkpoint(request.model, name), request) for name in names]
     units: list[Unit] = []
     for task in suite.tasks:
         bundle = _collected(store, suite, task)
-        _require_states(bundle, groups, request)
-        units += [unit for group in groups for unit in _units(task, bundle, group, request)]
+        for one in wanted:
+            _require_states(bundle, one)
+            units += _units(task, bundle, one, request.conditions)
     known = set() if request.overwrite else _scored(store.scores())
     todo = tuple(unit for unit in units if not _entries(unit) <= known)
     return EvaluationPlan(suite, todo, len(units) - len(todo))
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What is scored of a checkpoint, with the digests of what is fitted for it."""
+
+    group: CheckpointGroup
+    fits: dict[Representation, str]
+
+
+def _wanted(group: CheckpointGroup, request: EvaluationRequest) -> _Wanted:
+    whole = request.layers == "all"
+    layers = group.layers if whole else parse_layers(request.layers, group.spec.n_blocks)
+    transforms = [Transform.parse(name) for name in request.transforms]
+    found = representations(layers, request.poolings, transforms)
+    for one in found:
+        for layer in one.layers:
+            group.read(one.pooling, layer, np.empty(0, np.int64))  # whether there is such a thing
+    return _Wanted(group, {one: fit_digest(group, one) for one in found})
+
+
 def _units(
-    task: TaskSelection, bundle: TaskBundle, group: CheckpointGroup, request: EvaluationRequest
+    task: TaskSelection, bundle: TaskBundle, wanted: _Wanted, conditions: Conditions
 ) -> list[Unit]:
-    digest, task_type = _inputs_digest(task, bundle, group), bundle.manifest["type"]
+    group, task_type = wanted.group, bundle.manifest["type"]
     return [
-        Unit(task, task_type, group.model, group.checkpoint, layer, pooling, digest)
-        for pooling in dict.fromkeys(request.poolings)
-        for layer in _layers(group, request.layers)
+        Unit(
+            task,
+            task_type,
+            group.model,
+            group.checkpoint,
+            representation,
+            _inputs_digest(task, bundle, group, representation, fit, conditions),
+            fit,
+        )
+        for representation, fit in wanted.fits.items()
     ]
 
 
-def _layers(group: CheckpointGroup, selection: str) -> tuple[int, ...]:
-    return group.layers if selection == "all" else parse_layers(selection, group.spec.n_blocks)
+def _inputs_digest(
+    task: TaskSelection,
+    bundle: TaskBundle,
+    group: CheckpointGroup,
+    representation: Representation,
+    fit: str,
+    conditions: Conditions,
+) -> str:
+    """Identifies what a unit's scores depend on.
 
-
-def _inputs_digest(task: TaskSelection, bundle: TaskBundle, group: CheckpointGroup) -> str:
-    """Identifies what a unit's scores depend on: task data, splits and subsets run, and states."""
-    inputs = [
-        bundle.manifest["digest"],
-        [*task.splits],
-        [*task.subsets],
-        group.spec.digest(),
-        versions(),
-    ]
+    Task data, splits and subsets run, states, what is done to them, threads and versions.
+    """
+    data = [bundle.manifest["digest"], [*task.splits], [*task.subsets]]
+    states = [group.spec.digest(), representation.label, fit]
+    inputs = [data, states, conditions.threads, versions()]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -108,36 +147,41 @@ def _collected(store: Store, suite: Suite, task: TaskSelection) -> TaskBundle:
             f"{store.url} has {task.name} without {', '.join(sorted(missing))}: it was collected "
             f"for {', '.join(selection.splits)} of {', '.join(selection.subsets)}. {add}"
         )
-    collected, installed = bundle.manifest["versions"]["mteb"], versions()["mteb"]
-    if collected != installed:
-        raise InvalidInputError(
-            f"{task.name} was collected with mteb {collected}, installed is {installed}: scores "
-            f"would be of neither. {add}, or: pip install mteb=={collected}"
-        )
+    _require_same_mteb(bundle, add)
     return bundle
 
 
-def _require_states(
-    bundle: TaskBundle, groups: Iterable[CheckpointGroup], request: EvaluationRequest
-) -> None:
-    """Raise for a pooling, layer or row that evaluation would miss later."""
+def _require_same_mteb(bundle: TaskBundle, add: str) -> None:
+    """Raise where a task was collected with another mteb, or of data that this one does not pin."""
+    collected, installed = bundle.manifest["versions"]["mteb"], versions()["mteb"]
+    if collected != installed:
+        raise InvalidInputError(
+            f"{bundle.name} was collected with mteb {collected}, installed is {installed}: scores "
+            f"would be of neither. {add}, or: pip install mteb=={collected}"
+        )
+    revision = bundle.manifest["dataset"].get("revision")
+    pinned = str(catalogue.new_task(bundle.name).metadata.dataset.get("revision"))
+    if revision != pinned:
+        raise InvalidInputError(
+            f"{bundle.name} was collected from revision {revision} of its data, mteb {installed} "
+            f"pins {pinned}. {add}"
+        )
+
+
+def _require_states(bundle: TaskBundle, wanted: _Wanted) -> None:
+    """Raise for rows that evaluation would miss later."""
     rows = np.sort(bundle.rows())
-    for group in groups:
-        for pooling in request.poolings:
-            group.require(pooling, rows)
-            for layer in _layers(group, request.layers):
-                group.read(pooling, layer, rows[:0])
+    for pooling in {one.pooling for one in wanted.fits}:
+        wanted.group.require(pooling, rows)
 
 
 def _entries(unit: Unit) -> set[tuple[object, ...]]:
-    return {
-        (*(unit.model, unit.checkpoint, unit.layer, unit.pooling), unit.task.name, *entry)
-        for entry in unit.entries()
-    }
+    pairs = [(split, subset) for split in unit.task.splits for subset in unit.task.subsets]
+    return {(*unit.key, split, subset, unit.inputs) for split, subset in pairs}
 
 
 def _scored(scores: pd.DataFrame) -> set[tuple[object, ...]]:
     """The entries there are scores of, with the digests of their inputs."""
-    unit = ["model", "checkpoint", "layer", "pooling", "task", "split", "subset"]
-    columns = [*unit, "inputs_digest"]
+    unit = ["model", "checkpoint", "layer", "pooling", "transform", "task"]
+    columns = [*unit, "split", "subset", "inputs_digest"]
     return set(scores[columns].itertuples(index=False, name=None))

@@ -1,4 +1,4 @@
-"""Evaluating stored layers: a pool of processes scores, the parent writes.
+"""Evaluating stored layers: processes or a cluster score, this process writes.
 
 No model is loaded. mteb's files for one folder are not safe to write from several processes, so
 only the parent does.
@@ -6,26 +6,18 @@ only the parent does.
 
 from __future__ import annotations
 
-import multiprocessing
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-from actstore.errors import ActstoreError
 from actstore.evaluate.scoring.planning import EvaluationRequest, plan_evaluation
-from actstore.evaluate.scoring.scores import save_result
-from actstore.evaluate.scoring.worker import (
-    Unit,
-    UnitOutcome,
-    evaluate_in_worker,
-    start_worker,
-    worker_environment,
-)
+from actstore.evaluate.scoring.pool import ProcessPool
+from actstore.evaluate.scoring.scores import save_failure, save_result
+from actstore.evaluate.scoring.unit import Unit, UnitOutcome
 from actstore.progress import progress
-from actstore.store import Store
+from actstore.store import Json, Store
+from actstore.store.runs import RunLog
 
 
 @dataclass(frozen=True)
@@ -54,19 +46,22 @@ def evaluate(store: Store, request: EvaluationRequest) -> EvaluationReport:
     """Score a suite on stored layers; results are in `store.scores()` and `store.results_path`.
 
     What is scored is stored at once, so an interrupted evaluation goes on where it stopped. A unit
-    that fails is reported and the rest goes on. Raises what `plan_evaluation` raises, before
-    anything starts, and ActstoreError where a process is killed.
+    that fails, or whose process is killed, is recorded and the rest goes on. Raises what
+    `plan_evaluation` raises, before anything starts, and WorkerDiedError where no process starts.
     """
     began = time.monotonic()
     plan = plan_evaluation(store, request)
+    log = RunLog(store.storage, command=sys.argv, settings=_settings(request, len(plan.todo)))
     failures = []
     with progress(f"Evaluating {plan.suite.name}", len(plan.todo), "score") as advance:
-        for outcome in _outcomes(store.url, plan.todo, request.workers):
+        for outcome in _outcomes(store, plan.todo, request):
             if outcome.result is None:
+                save_failure(store, outcome)
                 failures.append(UnitFailure(str(outcome.unit), outcome.error, outcome.trace))
             else:
-                save_result(store, outcome.unit, outcome.result)
+                save_result(store, outcome.unit, outcome.result, request.conditions)
             advance(1)
+    log.event("finished", scored=len(plan.todo) - len(failures), failed=len(failures))
     return EvaluationReport(
         suite=plan.suite.name,
         evaluated=len(plan.todo) - len(failures),
@@ -76,46 +71,36 @@ def evaluate(store: Store, request: EvaluationRequest) -> EvaluationReport:
     )
 
 
-def _outcomes(store_url: str, units: Sequence[Unit], workers: int) -> Iterator[UnitOutcome]:
+def _outcomes(
+    store: Store, units: Sequence[Unit], request: EvaluationRequest
+) -> Iterator[UnitOutcome]:
     """The outcome of every unit, as they come."""
+    url = str(store.path.absolute())  # processes elsewhere have other working folders
     if not units:
         return
-    with _pool(store_url, min(workers, len(units))) as pool:
-        # as_completed lets go of a future once it is given; a list kept here would hold them all.
-        coming = as_completed([pool.submit(evaluate_in_worker, unit) for unit in units])
-        for done, future in enumerate(coming):
-            yield _outcome(future, len(units) - done)
+    if request.dask is not None:
+        from actstore.evaluate.scoring.cluster import outcomes_on_cluster
+
+        yield from outcomes_on_cluster(
+            request.dask, url, request.conditions, units, request.workers
+        )
+        return
+    with ProcessPool(url, request.conditions, request.workers) as pool:
+        yield from pool.outcomes(units)
 
 
-def _outcome(future: Future[UnitOutcome], left: int) -> UnitOutcome:
-    try:
-        return future.result()
-    except BrokenProcessPool as error:
-        raise ActstoreError(
-            f"An evaluation process died with {left} scores to go; what is scored is kept. It was "
-            "killed or ran out of memory: run the same again with fewer workers. In a script of "
-            'your own, call evaluate under `if __name__ == "__main__":`.'
-        ) from error
-
-
-@contextmanager
-def _pool(store_url: str, workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of fresh single-threaded processes, which ends with this block whatever happens."""
-    strangers = {child.pid for child in multiprocessing.active_children()}
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=start_worker,
-        initargs=(store_url,),
-    )
-    try:
-        with worker_environment():
-            yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
-            if child.pid not in strangers:
-                child.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def _settings(request: EvaluationRequest, n_units: int) -> dict[str, Json]:
+    """What the run log keeps of a request."""
+    suite = request.suite if isinstance(request.suite, str) else "chosen tasks"
+    return {
+        "model": request.model,
+        "suite": suite,
+        "checkpoints": [*request.checkpoints],
+        "layers": request.layers,
+        "poolings": [*request.poolings],
+        "transforms": [*request.transforms],
+        "workers": request.workers,
+        "dask": request.dask,
+        "conditions": request.conditions.to_json(),
+        "units": n_units,
+    }

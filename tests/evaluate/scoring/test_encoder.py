@@ -11,9 +11,15 @@ from datasets import Dataset
 from mteb.cache import ResultCache
 from torch.utils.data import DataLoader
 
-from actstore.errors import MissingShardsError, UnknownNameError, UnknownTextError
+from actstore.errors import (
+    InvalidInputError,
+    MissingShardsError,
+    UnknownNameError,
+    UnknownTextError,
+)
 from actstore.evaluate import StoreEncoder, collect
 from actstore.evaluate.scoring.encoder import model_meta
+from actstore.evaluate.scoring.transform import Representation
 from actstore.store import Store
 from tests.support.mteb_data import (
     SmallHub,
@@ -130,6 +136,28 @@ def test_mtebs_cache_keeps_checkpoints_and_layers_apart(store: Store, tmp_path: 
 
 def test_a_local_folder_gets_a_name_that_mteb_takes(tmp_path: Path) -> None:
     _, group = known_store(tmp_path / "s.zarr", model="tiny", checkpoint="refs/pr/3")
-    meta = model_meta(group, 2, "mean")
+    meta = model_meta(group, Representation((2,), "mean"))
     assert (meta.name, meta.revision) == ("local/tiny", "refs__pr__3")
     assert meta.experiment_name == "layer_2__pooling_mean"
+
+
+def test_transformed_states_are_what_mteb_scores(store: Store) -> None:
+    """Centred, cut and normalised vectors of a model that computes them, task texts alone."""
+    encoder = StoreEncoder(
+        store, MODEL, checkpoint="step1", layer=[0, 2], pooling="mean", transform="mean+dims9+l2"
+    )
+
+    class Transformed(VectorModel):
+        def encode(self, inputs: object, **kwargs: object) -> np.ndarray:
+            texts = [text for batch in inputs for text in batch["text"]]  # type: ignore[attr-defined]
+            both = (text_vectors(texts, 0) + text_vectors(texts, 2)) / 2
+            cut = both[:, :9]
+            return (cut / np.linalg.norm(cut, axis=1, keepdims=True)).astype(np.float32)
+
+    found = scores_of(encoder, mteb.get_task("STSBenchmark"))
+    assert leaves(found) == leaves(scores_of(Transformed(), mteb.get_task("STSBenchmark")))
+
+
+def test_several_layers_must_be_combined(store: Store) -> None:
+    with pytest.raises(InvalidInputError, match="transform='mean' or transform='concat'"):
+        StoreEncoder(store, MODEL, checkpoint="step1", layer=[0, 1])
