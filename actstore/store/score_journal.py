@@ -160,9 +160,18 @@ def _leaf_records(storage: Storage, task: str) -> Iterator[dict[str, Any]]:
     named = json.dumps({"task": task})[1:-1].encode()
     for folder in (_SCORES, _LEAVES):
         for key, data in _journals(storage, folder):
-            for line in data.splitlines():
-                if named in line and b'"scores": {' in line:
+            for line in _lines_with(named, data):
+                if b'"scores": {' in line:
                     yield _leaf_record(key, line)
+
+
+def _lines_with(word: bytes, data: bytes) -> Iterator[bytes]:
+    """The lines that hold a word; the others are never copied."""
+    place = data.find(word)
+    while place >= 0:
+        end = data.index(b"\n", place)
+        yield data[data.rfind(b"\n", 0, place) + 1 : end]
+        place = data.find(word, end)
 
 
 def _leaf_record(key: str, line: bytes) -> dict[str, Any]:

@@ -18,13 +18,14 @@ from actstore import __version__
 from actstore.errors import InvalidInputError, NotAStoreError, StoreVersionError
 from actstore.refs import by_training_step, checkpoint_key, look_up, model_key, model_name
 from actstore.selection import select_checkpoints
-from actstore.store import bundles, results, score_journal
+from actstore.store import bundles, results, score_journal, score_tables
 from actstore.store.bundles import TaskBundle
 from actstore.store.checkpoint import CheckpointGroup
 from actstore.store.journal import Json
 from actstore.store.plan import CheckpointSpec, require_same
 from actstore.store.results import EvaluationFailure, MetricRecord, ScoreRecord
 from actstore.store.schema import FORMAT_VERSION, LAYER, N_TOKENS, TRUNCATED
+from actstore.store.score_tables import CountedTask
 from actstore.store.shards import choose_layout
 from actstore.store.storage import LocalStorage, join, open_storage
 from actstore.store.texts import TextTable
@@ -319,6 +320,30 @@ class Store:
         """One row a scored unit, split and subset: main scores and what they depend on."""
         return score_journal.score_table(self.storage)
 
+    def task_scores(self, suite: str | None = None) -> pd.DataFrame:
+        """One score a task and unit, by a suite's mapping; NaN unless all it counts is scored.
+
+        suite: a collected one, or scored tasks separated by commas; None: all scored tasks. The
+        same in the methods below. Raises UnknownNameError. See store/score_tables.py for columns.
+        """
+        return score_tables.task_scores(*self._counted(suite))
+
+    def score_array(self, suite: str | None = None) -> xr.DataArray:
+        """Task scores by model, checkpoint, layer, pooling, transform and task."""
+        return score_tables.score_array(*self._counted(suite))
+
+    def suite_scores(self, suite: str | None = None) -> pd.DataFrame:
+        """Means over all tasks and by type, one row a unit, NaN unless complete; coverage."""
+        return score_tables.suite_scores(*self._counted(suite))
+
+    def type_scores(self, suite: str | None = None) -> pd.DataFrame:
+        """Means and coverage by task type, one row a unit and type."""
+        return score_tables.type_scores(*self._counted(suite))
+
+    def best_layers(self, suite: str | None = None) -> pd.DataFrame:
+        """The layer with the highest suite mean of every checkpoint, and by how much."""
+        return score_tables.best_layers(*self._counted(suite))
+
     def score_leaves(self, task: str) -> pd.DataFrame:
         """All scalar scores of one task, a column each. Raises UnknownNameError."""
         return score_journal.score_leaves(self.storage, task)
@@ -338,6 +363,10 @@ class Store:
     def metric_table(self) -> pd.DataFrame:
         """The same as a tidy table, with counts, definitions and parameters."""
         return results.metric_table(self.storage)
+
+    def _counted(self, suite: str | None) -> tuple[pd.DataFrame, list[CountedTask]]:
+        scores = self.scores()
+        return scores, score_tables.counted_tasks(self.storage, scores, suite)
 
     def _model_prefix(self, model: str) -> str:
         """The group of a model, named as in the store or by the path of its folder."""
