@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,8 @@ _TASKS = "tasks"
 _SUITES = "suites"
 _MANIFEST = "manifest.json"
 _CALLS = "calls"
+_GROUP = "zarr.json"
+"""What Zarr keeps in every folder."""
 
 
 @dataclass(frozen=True)
@@ -84,19 +87,25 @@ def task(storage: Storage, name: str) -> TaskBundle:
 
 def write_suite(storage: Storage, name: str, definition: Mapping[str, Json]) -> None:
     """Keep a suite's definition beside the tasks it names."""
-    _write_json(storage, join(_SUITES, f"{name}.json"), definition)
+    _write_json(storage, _suite_key(name), definition)
 
 
 def suites(storage: Storage) -> list[str]:
     """The suites that were collected into a store."""
-    names = [n for n in storage.names(_SUITES) if n.endswith(".json") and n != "zarr.json"]
-    return [name.removesuffix(".json") for name in names]
+    names = [n for n in storage.names(_SUITES) if n.endswith(".json") and n != _GROUP]
+    return sorted(unquote(name.removesuffix(".json")) for name in names)
 
 
 def suite(storage: Storage, name: str) -> dict[str, Any]:
     """A collected suite's definition. Raises UnknownNameError."""
     look_up("suite in this store", name, suites(storage), f"List: actstore info {storage.url}")
-    return cast(dict[str, Any], json.loads(storage.read(join(_SUITES, f"{name}.json"))))
+    return cast(dict[str, Any], json.loads(storage.read(_suite_key(name))))
+
+
+def _suite_key(name: str) -> str:
+    """Where a suite is: names may hold slashes (`MTEB(Retrieval w/Instructions)`), keys not."""
+    file = name.replace("%", "%25").replace("/", "%2F") + ".json"
+    return join(_SUITES, file if file != _GROUP else "%7Aarr.json")
 
 
 def _write_json(storage: Storage, key: str, value: Mapping[str, Json]) -> None:

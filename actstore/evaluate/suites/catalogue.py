@@ -14,11 +14,13 @@ from mteb.get_tasks import TASK_LIST
 
 from actstore.errors import InvalidInputError
 from actstore.evaluate.suites.demo_tasks import DEMO_TASKS
+from actstore.refs import look_up
 
 
-def tasks() -> list[str]:
+@functools.cache
+def tasks() -> tuple[str, ...]:
     """The names of all tasks, those of other modalities than text included."""
-    return [*DEMO_TASKS, *(task.metadata.name for task in TASK_LIST)]
+    return (*DEMO_TASKS, *(task.metadata.name for task in TASK_LIST))
 
 
 def demo_tasks() -> list[str]:
@@ -35,6 +37,11 @@ def benchmarks() -> dict[str, Any]:
     return found
 
 
+def benchmark_name(name: str) -> str:
+    """What a benchmark is called that `name` is an alias of; other names are as they were."""
+    return str(benchmarks()[name].name) if name in benchmarks() else name
+
+
 def is_text(benchmark: Any) -> bool:
     """Whether all tasks of a benchmark are made of text alone."""
     return all(task.metadata.modalities == ["text"] for task in benchmark.tasks)
@@ -45,20 +52,30 @@ def parts(task: AbsTask) -> Iterable[AbsTask]:
     return task.tasks if isinstance(task, AbsTaskAggregate) else [task]
 
 
+def text_task(name: str) -> AbsTask:
+    """A fresh task object without data, as mteb runs it; also one that is an aggregate of others.
+
+    Raises UnknownNameError for a task there is not, InvalidInputError for one that is not of text.
+    """
+    if name in DEMO_TASKS:
+        return DEMO_TASKS[name]()
+    look_up("task", name, tasks(), "List the suites: actstore suites.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a task is renamed or in beta
+        task = mteb.get_task(name)
+    require_text(task)
+    return task
+
+
 def new_task(
     name: str, splits: Sequence[str] | None = None, subsets: Sequence[str] | None = None
 ) -> AbsTask:
     """A fresh task object without data, narrowed to some splits and subsets.
 
-    Raises InvalidInputError for a task that is not made of text, or that is an aggregate of
-    others, and for subsets it has not.
+    Raises UnknownNameError for a task, split or subset there is not, InvalidInputError for a task
+    that is not made of text, or that is an aggregate of others.
     """
-    if name in DEMO_TASKS:
-        return _narrow(DEMO_TASKS[name](), splits, subsets)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a task is renamed or in beta
-        task = mteb.get_task(name)
-    require_text(task)
+    task = text_task(name)
     if isinstance(task, AbsTaskAggregate):
         names = [part.metadata.name for part in task.tasks]
         raise InvalidInputError(
@@ -73,17 +90,21 @@ def require_text(task: AbsTask) -> None:
     if task.metadata.modalities != ["text"]:
         raise InvalidInputError(
             f"{task.metadata.name} is made of {' and '.join(task.metadata.modalities)}; only tasks "
-            "of text can be evaluated from a store."
+            "of text can be evaluated from a store. Leave it out."
         )
 
 
 def _narrow(task: AbsTask, splits: Sequence[str] | None, subsets: Sequence[str] | None) -> AbsTask:
-    missing = {*(splits or ())} - {*task.eval_splits} | {*(subsets or ())} - {*task.hf_subsets}
-    if missing:
-        raise InvalidInputError(
-            f"{task.metadata.name} has no {' or '.join(sorted(missing))}. It has the splits "
-            f"{', '.join(task.eval_splits)} and the subsets {', '.join(task.hf_subsets)}."
-        )
+    for split in splits or ():
+        _look_up_part("split", split, task, task.eval_splits)
+    for subset in subsets or ():
+        _look_up_part("subset", subset, task, task.hf_subsets)
     if splits:
         task = task.filter_eval_splits([*splits])
     return task.filter_languages(None, hf_subsets=[*subsets]) if subsets else task
+
+
+def _look_up_part(kind: str, name: str, task: AbsTask, known: Sequence[str]) -> None:
+    of_task = f"{task.metadata.name} runs the {kind}s {', '.join(known[:12])}"
+    more = f" and {len(known) - 12} more" if len(known) > 12 else ""
+    look_up(f"{kind} of {task.metadata.name}", name, known, f"{of_task}{more}.")

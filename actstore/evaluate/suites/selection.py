@@ -18,12 +18,19 @@ class TaskSelection:
     subsets: tuple[str, ...]
     averaged: tuple[tuple[str, str], ...]
     """The (split, subset) entries whose mean is the task's score."""
+    part_of: str = ""
+    """The aggregate task (CQADupstackRetrieval) whose score is the mean over this and its others.
+
+    A suite's mean counts the aggregate once, not each of its parts.
+    """
 
     @classmethod
-    def of_all(cls, name: str, splits: Sequence[str], subsets: Sequence[str]) -> TaskSelection:
+    def of_all(
+        cls, name: str, splits: Sequence[str], subsets: Sequence[str], part_of: str = ""
+    ) -> TaskSelection:
         """A task whose score is the mean over all splits and subsets that are run."""
         entries = tuple((split, subset) for split in splits for subset in subsets)
-        return cls(name, tuple(splits), tuple(subsets), entries)
+        return cls(name, tuple(splits), tuple(subsets), entries, part_of)
 
     def to_json(self) -> dict[str, Json]:
         return {
@@ -31,12 +38,18 @@ class TaskSelection:
             "splits": list(self.splits),
             "subsets": list(self.subsets),
             "averaged": [list(entry) for entry in self.averaged],
+            "part_of": self.part_of,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TaskSelection:
-        averaged = tuple((split, subset) for split, subset in value["averaged"])
-        return cls(value["name"], tuple(value["splits"]), tuple(value["subsets"]), averaged)
+        return cls(
+            name=value["name"],
+            splits=tuple(value["splits"]),
+            subsets=tuple(value["subsets"]),
+            averaged=tuple((split, subset) for split, subset in value["averaged"]),
+            part_of=value.get("part_of", ""),
+        )
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,11 @@ class Suite:
     name: str
     description: str
     tasks: tuple[TaskSelection, ...]
+
+    @property
+    def n_scores(self) -> int:
+        """How many scores the suite's mean is over: an aggregate's parts have one together."""
+        return len({task.part_of or task.name for task in self.tasks})
 
     def to_json(self) -> dict[str, Json]:
         tasks: list[Json] = [task.to_json() for task in self.tasks]
