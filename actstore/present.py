@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, astuple, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -19,11 +19,18 @@ if TYPE_CHECKING:
     from actstore.evaluate import EvaluationReport
     from actstore.extract import ExtractionReport
     from actstore.metrics import MetricsReport
-    from actstore.store import CheckpointStatus, StoreInfo, StoreStatus, VerifyReport
+    from actstore.store import (
+        CheckpointStatus,
+        EvaluationStatus,
+        StoreInfo,
+        StoreStatus,
+        VerifyReport,
+    )
     from actstore.store.runs import RunError
     from actstore.store.status import ShardProgress
 
 console = Console(highlight=False)
+_MOST_FAILURES = 20
 
 
 def as_json(value: Any) -> None:
@@ -86,7 +93,7 @@ def show_info(info: StoreInfo) -> None:
         )
 
 
-def show_status(status: StoreStatus, scores: Iterable[Sequence[object]]) -> None:
+def show_status(status: StoreStatus) -> None:
     """`actstore status`: one row a checkpoint, then what is uneven and what went wrong."""
     if not status.models:
         lines(f"No checkpoint was begun in {status.url}. Run: actstore extract {status.url} …")
@@ -109,9 +116,21 @@ def show_status(status: StoreStatus, scores: Iterable[Sequence[object]]) -> None
     begun = [one for model in status.models for one in model.checkpoints]
     if (error := status.last_error) and _matters(error, begun):
         lines(f"Last error: {_what(error)}")
-    scored = list(scores)
-    if scored:
-        table(["model", "checkpoint", "pooling", "layers", "tasks"], scored, title="Scores")
+
+
+def show_evaluation_status(status: EvaluationStatus) -> None:
+    """`actstore status`: what is scored, and what could not be."""
+    if status.scored:
+        rows = [(*(value or "–" for value in astuple(one)),) for one in status.scored]
+        columns = ["model", "checkpoint", "pooling", "transform", "layers", "tasks"]
+        table(columns, rows, title="Scores")
+    if status.failures:
+        lines(f"{len(status.failures):,} could not be scored; run the same actstore eval again:")
+    for failure in status.failures[:_MOST_FAILURES]:
+        place = f"{failure.checkpoint}, layer {failure.layer}, {failure.pooling}"
+        lines(f"- {failure.task} at {place}: {failure.error} ({_when(failure.at)})")
+    if len(status.failures) > _MOST_FAILURES:
+        lines("- …; all of them, with their tracebacks: actstore status STORE --json")
 
 
 def show_extraction(report: ExtractionReport) -> None:

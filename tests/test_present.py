@@ -8,7 +8,15 @@ import pytest
 from rich.console import Console
 
 from actstore import present
-from actstore.store import CheckpointStatus, StoreStatus, create_store, extraction_status
+from actstore.store import (
+    CheckpointStatus,
+    EvaluationStatus,
+    FailedUnit,
+    StoreStatus,
+    create_store,
+    extraction_status,
+)
+from actstore.store.evaluation_status import ScoredCheckpoint
 from actstore.store.runs import RunError
 from actstore.store.status import ArrayStatus, ModelStatus, ShardProgress
 
@@ -26,7 +34,7 @@ def show(monkeypatch: pytest.MonkeyPatch) -> Show:
         console = Console(highlight=False, width=100)
         monkeypatch.setattr(present, "console", console)
         with console.capture() as captured:
-            present.show_status(status, [])
+            present.show_status(status)
         return [line.rstrip() for line in captured.get().splitlines()]
 
     return printed
@@ -126,3 +134,17 @@ def test_a_store_without_checkpoints_says_how_to_begin(show: Show, tmp_path: Pat
 )
 def test_durations_read_well(seconds: float, words: str) -> None:
     assert present.duration(seconds) == words
+
+
+def test_what_could_not_be_scored_is_told_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = FailedUnit("org/m", "step1", 3, "mean", "", "STS17", "OSError: gone", "Trace", NOW)
+    scored = ScoredCheckpoint("org/m", "step1", "mean", "", 25, 31)
+    console = Console(width=120)
+    monkeypatch.setattr(present, "console", console)
+    with console.capture() as captured:
+        present.show_evaluation_status(EvaluationStatus((scored,), (failed,) * 25))
+    found = captured.get()
+    assert "org/m" in found
+    assert "25 could not be scored; run the same actstore eval again" in found
+    assert found.count("- STS17 at step1, layer 3, mean: OSError: gone (") == 20
+    assert "actstore status STORE --json" in found

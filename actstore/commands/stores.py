@@ -5,6 +5,7 @@ Each reads options, calls one function and prints what it returns.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -23,17 +24,16 @@ def info(store: StoreArgument, json: JsonOption = False) -> None:
 
 def status(store: StoreArgument, json: JsonOption = False) -> None:
     """Say how far extraction and evaluation are, who is at work, and what went wrong."""
-    from actstore.present import as_json, show_status
-    from actstore.store import extraction_status, open_store
+    from actstore.present import as_json, show_evaluation_status, show_status
+    from actstore.store import evaluation_status, extraction_status, open_store
 
     opened = open_store(store)
-    found = extraction_status(opened)
+    extracted, evaluated = extraction_status(opened), evaluation_status(opened)
     if json:
-        as_json(found)
-        return
-    scores = opened.scores().groupby(["model", "checkpoint", "pooling"], sort=False)
-    counts = scores.agg(layers=("layer", "nunique"), tasks=("task", "nunique")).reset_index()
-    show_status(found, counts.itertuples(index=False))
+        as_json({**asdict(extracted), "evaluation": asdict(evaluated)})
+    else:
+        show_status(extracted)
+        show_evaluation_status(evaluated)
 
 
 def verify(

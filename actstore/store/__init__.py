@@ -6,6 +6,7 @@ from actstore.store.arrays import Shard
 from actstore.store.bundles import TaskBundle
 from actstore.store.checkpoint import CheckpointGroup
 from actstore.store.describe import StoreInfo, describe_store
+from actstore.store.evaluation_status import EvaluationStatus, FailedUnit, evaluation_status
 from actstore.store.head import LensHead
 from actstore.store.journal import Json
 from actstore.store.ledger import ShardStats
@@ -22,6 +23,8 @@ __all__ = [
     "CheckpointSpec",
     "CheckpointStatus",
     "EvaluationFailure",
+    "EvaluationStatus",
+    "FailedUnit",
     "Json",
     "LensHead",
     "MetricRecord",
@@ -40,6 +43,7 @@ __all__ = [
     "VerifyReport",
     "create_store",
     "describe_store",
+    "evaluation_status",
     "extraction_status",
     "open_store",
     "verify_store",

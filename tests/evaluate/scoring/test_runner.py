@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -38,7 +39,7 @@ from actstore.evaluate import (
 )
 from actstore.evaluate.scoring.conditions import Conditions
 from actstore.evaluate.scoring.worker import Evaluator
-from actstore.store import Store, open_store
+from actstore.store import FailedUnit, Store, evaluation_status, open_store
 from tests.support.mteb_data import SmallHub, VectorModel, leaves, scores_of
 from tests.support.vector_store import MODEL, N_LAYERS, suite_of, vector_store
 
@@ -63,6 +64,8 @@ class Runs:
 
     store: Store
     damaged: EvaluationReport
+    failures: tuple[FailedUnit, ...]
+    """As `actstore status` shows them after the first."""
     repaired: EvaluationReport
 
 
@@ -70,7 +73,8 @@ class Runs:
 def runs(store: Store) -> Runs:
     with damaged_layer(store, "step10", 1):
         first = evaluate(store, request_of(workers=2))
-    return Runs(store, first, evaluate(store, request_of()))
+    failures = evaluation_status(store).failures
+    return Runs(store, first, failures, evaluate(store, request_of()))
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +107,28 @@ def test_units_that_fail_are_named_and_the_rest_goes_on(runs: Runs) -> None:
     for failure in report.failures:
         assert failure.error.startswith("CorruptShardError")
         assert "Traceback" in failure.trace
+
+
+def test_failures_are_kept_until_they_are_scored(runs: Runs) -> None:
+    assert {(one.task, one.checkpoint, one.layer) for one in runs.failures} == {
+        (name, "step10", 1) for name in SUITE
+    }
+    for failure in runs.failures:
+        assert failure.error.startswith("CorruptShardError")
+        assert "read_states" in failure.traceback
+    status = evaluation_status(runs.store)
+    assert status.failures == ()
+    assert [(one.checkpoint, one.n_layers, one.n_tasks) for one in status.scored] == [
+        ("step1", N_LAYERS, len(SUITE)),
+        ("step10", N_LAYERS, len(SUITE)),
+    ]
+
+
+def test_every_score_says_under_which_conditions_it_was_computed(evaluated: Store) -> None:
+    (used,) = evaluated.scores()["environment"].unique()
+    conditions = evaluated.score_environments()[used]
+    assert conditions == json.loads(json.dumps(Conditions().to_json()))
+    assert (conditions["threads"], conditions["versions"]["mteb"]) == (1, mteb.__version__)
 
 
 def test_the_same_evaluation_again_does_what_failed(runs: Runs) -> None:
