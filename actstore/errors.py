@@ -16,6 +16,7 @@ ActstoreError
 ├── ModelStructureError         a model whose blocks, final norm or head cannot be found
 ├── HeadReplayError             the lens head found does not reproduce the model's logits
 ├── WorkerDiedError             a worker process ended without a word
+├── PartlyDoneError             some of what was asked for failed, the rest was done
 └── StoppedError                a signal ended the run; it can be gone on with
 
 A message says what was asked, what was found, and what to type next.
@@ -108,6 +109,10 @@ class HeadReplayError(ActstoreError):
 
 class WorkerDiedError(ActstoreError):
     """A worker process ended without saying why."""
+
+
+class PartlyDoneError(ActstoreError):
+    """Some of what was asked for failed; the rest was done and stays."""
 
 
 class StoppedError(ActstoreError):

@@ -1,4 +1,4 @@
-"""Collecting a suite: its texts and its tasks' data into the store, so that no other step needs it.
+"""Collecting a suite: its texts and its tasks' data into the store, so that no other step loads it.
 
 Extraction then reads the texts from the store without mteb, and evaluation the tasks without the
 network.
@@ -10,7 +10,7 @@ import hashlib
 import logging
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -19,9 +19,10 @@ import numpy as np
 import pyarrow as pa
 from mteb.abstasks import AbsTask
 
-from actstore.errors import InvalidInputError, InvalidTextError
+from actstore.errors import ActstoreError, InvalidInputError, InvalidTextError, PartlyDoneError
 from actstore.evaluate.collection.bundle import FrozenData, freeze, versions
 from actstore.evaluate.collection.record import EncodeCall, record_calls
+from actstore.evaluate.collection.sources import loaded, pinned_revision
 from actstore.evaluate.suites import catalogue
 from actstore.evaluate.suites.resolve import resolve_suite
 from actstore.evaluate.suites.selection import Suite, TaskSelection
@@ -58,8 +59,9 @@ def collect(store: Store, suite: Suite | str | Sequence[str]) -> CollectionRepor
     """Bring a suite's texts, task data and definition into a store.
 
     suite: as `resolve_suite` takes it. Tasks the store has are skipped; tasks collected before an
-    interruption stay. Raises UnknownNameError for an unknown suite or task, InvalidInputError for
-    data that cannot be loaded, InvalidTextError for a task with an empty text.
+    interruption or beside others that fail stay. Raises UnknownNameError for an unknown suite or
+    task, InvalidInputError for data that cannot be loaded, InvalidTextError for a task with an
+    empty text; where these hold for some of several tasks, PartlyDoneError after all others.
     """
     began, before = time.monotonic(), len(store.text_rows())
     resolved = resolve_suite(suite)
@@ -77,35 +79,74 @@ def collect(store: Store, suite: Suite | str | Sequence[str]) -> CollectionRepor
 
 
 def _collect_tasks(store: Store, suite: str, todo: Sequence[TaskSelection]) -> None:
-    pending = _Pending(store)
+    pending, failed = _Pending(store), dict[str, ActstoreError]()
     try:
         with progress(f"Collecting {suite}", len(todo), "task") as advance:
             for selection in todo:
-                pending.add(collect_task(selection))
+                try:
+                    task = collect_task(selection)
+                except ActstoreError as error:
+                    failed[selection.name] = error
+                else:
+                    pending.add(task)
                 advance(1)
     finally:
         pending.write()
+    if failed:
+        raise _failure(suite, failed, len(todo))
+
+
+def _failure(suite: str, failed: Mapping[str, ActstoreError], n_tasks: int) -> ActstoreError:
+    """The one error, or one that tells of all."""
+    first = next(iter(failed.values()))
+    if n_tasks == 1:
+        return first
+    error = PartlyDoneError(
+        f"{len(failed)} of {n_tasks} tasks of {suite} could not be collected, the other "
+        f"{n_tasks - len(failed)} are in the store:\n"
+        + "".join(f"- {name}: {reason}\n" for name, reason in failed.items())
+        + "Mend this and run the same command again, or leave these tasks out of the suite."
+    )
+    error.__cause__ = first
+    return error
 
 
 def collect_task(selection: TaskSelection) -> CollectedTask:
-    """Load a task, record what it encodes and freeze its data."""
+    """Load a task, record what it encodes and freeze its data.
+
+    Raises InvalidInputError for data that cannot be loaded or a task that fails on them,
+    InvalidTextError for an empty text.
+    """
     task = catalogue.new_task(selection.name, selection.splits, selection.subsets)
-    with _quiet():
-        _load(task)
-        data = freeze(task)
-        calls = record_calls(task)
+    with _quiet(), loaded(task) as commits:
+        data, calls = _frozen(task)
     _require_text(selection.name, calls)
     manifest: dict[str, Json] = {
         "name": selection.name,
         "type": task.metadata.type,
         "main_score": task.metadata.main_score,
         "dataset": {key: str(value) for key, value in task.metadata.dataset.items()},
+        "commits": {**commits},
         "selection": selection.to_json(),
         "versions": versions(),
         "shape": data.shape,
         "digest": _digest(data, calls),
     }
     return CollectedTask(selection, manifest, calls, data)
+
+
+def _frozen(task: AbsTask) -> tuple[FrozenData, list[EncodeCall]]:
+    """A loaded task's data and calls."""
+    try:
+        data = freeze(task)
+        return data, record_calls(task)
+    except ActstoreError:
+        raise
+    except Exception as error:  # of a task's own code: the suite's others are not to suffer
+        raise InvalidInputError(
+            f"{task.metadata.name} fails on its own data: {type(error).__name__}: {error}. "
+            "Leave the task out of the suite."
+        ) from error
 
 
 @dataclass
@@ -146,17 +187,20 @@ def _calls_table(calls: Sequence[EncodeCall], rows: dict[str, int]) -> pa.Table:
 
 
 def _has(store: Store, selection: TaskSelection) -> bool:
-    """Whether the store's bundle covers a selection and is of this data revision and mteb."""
+    """Whether the store's bundle covers a selection and is of this data revision and mteb.
+
+    A bundle that does not tell which commits were read may be of any.
+    """
     if selection.name not in store.tasks():
         return False
     manifest = store.task(selection.name).manifest
     stored = TaskSelection.from_json(manifest["selection"])
-    revision = catalogue.new_task(selection.name).metadata.dataset.get("revision")
     return (
         {*selection.splits} <= {*stored.splits}
         and {*selection.subsets} <= {*stored.subsets}
         and manifest["versions"]["mteb"] == versions()["mteb"]
-        and manifest["dataset"].get("revision") == str(revision)
+        and manifest["dataset"].get("revision") == pinned_revision(selection.name)
+        and "commits" in manifest
     )
 
 
@@ -170,18 +214,6 @@ def _widened(store: Store, selection: TaskSelection) -> TaskSelection:
         splits=tuple(dict.fromkeys((*selection.splits, *stored.splits))),
         subsets=tuple(dict.fromkeys((*selection.subsets, *stored.subsets))),
     )
-
-
-def _load(task: AbsTask) -> None:
-    name, source = task.metadata.name, task.metadata.dataset
-    try:
-        task.load_data()
-    except Exception as error:
-        raise InvalidInputError(
-            f"The data of {name} could not be loaded from {source.get('path')} at revision "
-            f"{source.get('revision')}: {type(error).__name__}: {error}. Collect on a machine "
-            "that reaches the Hugging Face Hub; the other steps need no network."
-        ) from error
 
 
 def _require_text(task: str, calls: Sequence[EncodeCall]) -> None:

@@ -9,6 +9,7 @@ import mteb
 import pytest
 from datasets import Dataset, DatasetDict
 
+from tests.support.dataset_hub import use_no_hub
 from tests.support.mteb_data.tasks import MORE_TASKS, TASKS
 from tests.support.mteb_data.writing import Configs, Writer
 
@@ -41,6 +42,7 @@ class SmallHub:
 def use_small_hub(monkeypatch: pytest.MonkeyPatch) -> SmallHub:
     """Let mteb's own loading read the small data, and nothing else."""
     hub = SmallHub()
+    use_no_hub(monkeypatch)
     loaders = "mteb.abstasks.retrieval_dataset_loaders"
     monkeypatch.setattr("mteb.abstasks.abstask.load_dataset", hub.load_dataset)
     monkeypatch.setattr(f"{loaders}.load_dataset", hub.load_dataset)
