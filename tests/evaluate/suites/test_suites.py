@@ -4,41 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import mteb
 import pytest
 
 from actstore.errors import InvalidInputError, UnknownNameError
-from actstore.evaluate import SUITES, Suite, TaskSelection, list_suites, resolve_suite
+from actstore.evaluate import Suite, TaskSelection, resolve_suite
 from actstore.evaluate.suites import catalogue
 from actstore.store import create_store
-
-PAPER_COUNTS = {
-    "PairClassification": 3,
-    "Classification": 10,
-    "Clustering": 6,
-    "Reranking": 4,
-    "STS": 9,
-}
-
-
-def test_layer_by_layer_has_the_papers_32_tasks_by_type() -> None:
-    types = [
-        mteb.get_task(task.name).metadata.type for task in resolve_suite("layer-by-layer").tasks
-    ]
-    assert {kind: types.count(kind) for kind in types} == PAPER_COUNTS
-
-
-@pytest.mark.parametrize("name", SUITES)
-def test_every_task_of_a_suite_has_the_splits_and_subsets_named(name: str) -> None:
-    suite = resolve_suite(name)
-    assert suite.name == name
-    for task in suite.tasks:
-        known = catalogue.new_task(task.name)
-        assert {*task.splits} <= {*known.eval_splits}
-        assert {*task.subsets} <= {*known.hf_subsets}
-        entries = {(split, subset) for split in task.splits for subset in task.subsets}
-        assert task.averaged
-        assert {*task.averaged} <= entries
 
 
 def test_layer_by_layer_averages_the_english_subsets_of_the_test_split() -> None:
@@ -105,10 +76,22 @@ def test_a_long_list_of_tasks_gets_a_name_that_can_be_a_files() -> None:
     assert long.name.split("(")[1] != other.name.split("(")[1]
 
 
-def test_listed_suites_can_be_resolved() -> None:
-    rows = {row.name: row for row in list_suites()}
-    assert {*SUITES} < {*rows}
-    assert rows["layer-by-layer"].n_tasks == 32
-    assert "MTEB(eng, v2)" in rows
-    assert not any("/" in name for name in rows)  # names are files' names in a store
-    assert "MIEB(eng)" not in rows
+def test_a_benchmarks_alias_finds_the_stores_own_definition(tmp_path: Path) -> None:
+    store = create_store(tmp_path / "s.zarr")
+    suite = Suite("MTEB(eng, v2)", "as it was", resolve_suite("STS12").tasks)
+    store.write_suite(suite.name, suite.to_json())
+    assert resolve_suite("MTEB(eng)", store) == suite
+
+
+def test_definitions_written_before_aggregates_were_known_are_read() -> None:
+    old = resolve_suite("STS12").to_json()
+    assert isinstance(old["tasks"], list)
+    for task in old["tasks"]:
+        assert isinstance(task, dict)
+        del task["part_of"]
+    assert Suite.from_json(old) == resolve_suite("STS12")
+
+
+def test_parts_of_an_aggregate_are_kept_as_such() -> None:
+    suite = resolve_suite("mteb-eng-v1")
+    assert Suite.from_json(suite.to_json()) == suite
