@@ -121,3 +121,20 @@ def test_a_stores_suites_are_listed_first_and_once(store: Store) -> None:
     assert listed[0].exact
     assert listed[0].n_unique == len(store.text_rows())
     assert [row.name for row in listed].count("demo") == 1
+
+
+def test_the_page_on_suites_states_the_counts(rows: dict[str, SuiteRow]) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "suites.md").read_text("utf-8")
+    cells = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in page.splitlines()]
+    stated = {tuple(row) for row in cells if row}
+    for name in SUITES:
+        row, size = rows[name], rows[name].bytes_per_checkpoint(25, 1024)
+        gigabytes = "?" if size is None else f"{size / 1e9:,.1f} GB"
+        counts = [_shown(n) for n in (row.n_tasks, row.n_texts, row.n_unique)]
+        assert (name, *counts, gigabytes, str(row.n_superseded)) in stated
+    for task in describe_suite("layer-by-layer").tasks:
+        assert (task.name, task.type, _shown(task.n_texts), _shown(task.n_unique)) in stated
+
+
+def _shown(count: int | None) -> str:
+    return "?" if count is None else f"{count:,}"
