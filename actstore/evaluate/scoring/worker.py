@@ -11,6 +11,7 @@ from mteb.results import TaskResult
 
 from actstore.errors import InvalidInputError
 from actstore.evaluate.collection.bundle import thaw
+from actstore.evaluate.fast import quicken
 from actstore.evaluate.scoring.conditions import Conditions, scoring_conditions
 from actstore.evaluate.scoring.encoder import StoreEncoder, TaskTexts
 from actstore.evaluate.scoring.fitting import fit_digest
@@ -73,5 +74,6 @@ class Evaluator:
             bundle = self.store.task(selection.name)
             shape = bundle.manifest["shape"]
             task = thaw(selection.name, shape, bundle.table, selection.splits, selection.subsets)
+            task = task if self.conditions.upstream else quicken(task)
             self._loaded = selection, task, TaskTexts.of(self.store, selection.name)
         return self._loaded[1:]
