@@ -3,6 +3,8 @@
 `task.dataset` is a tree whose shape depends on the kind of task: subsets, splits, and for
 retrieval a corpus, queries, judgements and candidates. `freeze` writes its shape as JSON and its
 leaves as tables; `thaw` builds the same tree without the network and without a datasets cache.
+
+Judgements and candidates are stored as codes, each distinct list once.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import hashlib
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -23,10 +25,13 @@ from datasets.table import InMemoryTable
 from mteb.abstasks import AbsTask, AbsTaskRetrieval
 
 from actstore.errors import InvalidInputError
+from actstore.evaluate.collection.digests import table_digest
+from actstore.evaluate.fast.ranking_lists import Candidates, Judgements, PackedLists
 from actstore.evaluate.suites import catalogue
 from actstore.store import Json
 
-_QRELS, _CANDIDATES = "relevant_docs", "top_ranked"
+_PACKED: dict[str, type[PackedLists[Any]]] = {"relevant_docs": Judgements, "top_ranked": Candidates}
+"""Parts of a retrieval task's data that are stored packed."""
 _NOT_DATA = {"dataset", "data_loaded", "seed", "rng_state", "np_rng", "hf_subsets", "_eval_splits"}
 
 
@@ -37,13 +42,17 @@ class FrozenData:
     shape: dict[str, Json]
     """`data`: the tree with tables at its leaves; `attributes`: what else loading set."""
     tables: dict[str, pa.Table]
+    judgements: dict[str, Judgements] = field(default_factory=dict)
+    """By the name of their first table."""
 
     def digest(self) -> str:
         """Identifies the data. The order of judged queries, in mteb random, is no part of it."""
         digest = hashlib.sha256()
+        ordered = {name: one.sorted().tables() for name, one in self.judgements.items()}
         for name, table in self.tables.items():
-            ordered = table.sort_by("query-id") if name.endswith(_QRELS) else table
-            digest.update(name.encode() + _table_digest(ordered))
+            leaf, _, part = name.partition(_PART)
+            digest.update(name.encode())
+            digest.update(table_digest(ordered[leaf][part] if leaf in ordered else table))
         return digest.hexdigest()[:32]
 
 
@@ -58,9 +67,9 @@ def freeze(task: AbsTask) -> FrozenData:
     if task.metadata.type == "Reranking":
         _require_candidates(task)
     _require_unused_generators(task)
-    tables: dict[str, pa.Table] = {}
-    data = _Freezer(task.metadata.name, tables).node(task.dataset, ())
-    return FrozenData({"data": data, "attributes": _attributes(task)}, tables)
+    freezer = _Freezer(task.metadata.name)
+    shape = {"data": freezer.node(task.dataset, ()), "attributes": _attributes(task)}
+    return FrozenData(shape, freezer.tables, freezer.judgements)
 
 
 def thaw(
@@ -69,15 +78,20 @@ def thaw(
     table: Callable[[str], pa.Table],
     splits: Sequence[str],
     subsets: Sequence[str],
+    *,
+    packed: bool = False,
 ) -> AbsTask:
     """A fresh task with its data assigned, ready to evaluate.
 
     shape: of the frozen data. table: gives a table by its name. splits, subsets: those to run.
+    packed: leave judgements and candidates as the mappings they are stored as, in a fraction of
+    the memory; they read like mteb's dictionaries. Raises InvalidInputError for a shape of another
+    version of actstore.
     """
     task = catalogue.new_task(name, splits, subsets)
     for attribute, value in shape["attributes"].items():
         setattr(task, attribute, value)
-    task.dataset = _thaw_node(shape["data"], table)
+    task.dataset = _Thawer(name, table, packed).node(shape["data"])
     task.data_loaded = True
     return task
 
@@ -88,11 +102,17 @@ def versions() -> dict[str, Json]:
     return {name: version(name) for name in ("mteb", "datasets", "scikit-learn", "numpy")}
 
 
+_PART = "--"
+"""Between the name of a leaf and the parts it is stored in."""
+
+
 class _Freezer:
     """Walks a task's data, collecting tables."""
 
-    def __init__(self, task: str, tables: dict[str, pa.Table]) -> None:
-        self.task, self.tables = task, tables
+    def __init__(self, task: str) -> None:
+        self.task = task
+        self.tables: dict[str, pa.Table] = {}
+        self.judgements: dict[str, Judgements] = {}
 
     def node(self, value: Any, path: tuple[str, ...]) -> Json:
         if value is None:
@@ -109,31 +129,60 @@ class _Freezer:
         )
 
     def mapping(self, value: Mapping[str, Any], path: tuple[str, ...]) -> Json:
-        if path and path[-1] == _QRELS:
-            return self.leaf("qrels", path, _qrels_table(value))
-        if path and path[-1] == _CANDIDATES:
-            return self.leaf("candidates", path, _candidates_table(value))
+        if path and path[-1] in _PACKED:
+            return self.lists(_PACKED[path[-1]].pack(value), path)
         kind = "datasets" if isinstance(value, DatasetDict) else "dict"
         # A list of pairs: JSON objects are stored with sorted keys.
         items: list[Json] = [[str(k), self.node(v, (*path, str(k)))] for k, v in value.items()]
         return {"kind": kind, "items": items}
 
+    def lists(self, value: PackedLists[Any], path: tuple[str, ...]) -> Json:
+        name = self.name(path)
+        tables = value.tables()
+        self.tables.update({f"{name}{_PART}{part}": table for part, table in tables.items()})
+        if isinstance(value, Judgements):
+            self.judgements[name] = value
+        parts: list[Json] = [*tables]
+        return {"kind": path[-1], "table": name, "parts": parts}
+
     def leaf(self, kind: str, path: tuple[str, ...], table: pa.Table) -> Json:
-        readable = re.sub(r"[^\w.-]", "_", ".".join(path) or "data")
-        name = f"{len(self.tables):03d}-{readable}"
+        name = self.name(path)
         self.tables[name] = table
         return {"kind": kind, "table": name}
 
+    def name(self, path: tuple[str, ...]) -> str:
+        readable = re.sub(r"[^\w.-]", "_", ".".join(path) or "data").replace(_PART, "_")
+        return f"{len(self.tables):03d}-{readable}"
 
-def _thaw_node(node: Any, table: Callable[[str], pa.Table]) -> Any:
-    match node["kind"]:
-        case "none":
-            return None
-        case "dict" | "datasets" as kind:
-            items = {key: _thaw_node(item, table) for key, item in node["items"]}
-            return DatasetDict(items) if kind == "datasets" else items
-        case kind:
-            return _THAW[kind](table(node["table"]))
+
+@dataclass(frozen=True)
+class _Thawer:
+    """Builds a task's data of its tables."""
+
+    task: str
+    table: Callable[[str], pa.Table]
+    packed: bool
+
+    def node(self, node: Any) -> Any:
+        match node["kind"]:
+            case "none":
+                return None
+            case "dict" | "datasets" as kind:
+                items = {key: self.node(item) for key, item in node["items"]}
+                return DatasetDict(items) if kind == "datasets" else items
+            case "dataset":
+                return _dataset(self.table(node["table"]))
+            case "rows":
+                return self.table(node["table"]).to_pylist()
+            case kind if kind in _PACKED:
+                tables = {part: self.table(node["table"] + _PART + part) for part in node["parts"]}
+                lists = _PACKED[kind].from_tables(tables)
+                return lists if self.packed else lists.plain()
+        raise InvalidInputError(
+            f"{self.task} was collected by another version of actstore, which stored its "
+            f"{node['kind']} in a way that this one does not read. Collect it again: actstore "
+            f"collect STORE --suite {self.task}"
+        )
 
 
 def _arrow(data: Dataset) -> pa.Table:
@@ -143,55 +192,12 @@ def _arrow(data: Dataset) -> pa.Table:
 
 
 def _dataset(table: pa.Table) -> Dataset:
-    return Dataset(InMemoryTable(table), fingerprint=_table_digest(table).hex()[:16])
-
-
-def _qrels_table(qrels: Mapping[str, Mapping[str, int]]) -> pa.Table:
-    """One row a query, in order, with its judged documents in order."""
-    return pa.table(
-        {
-            "query-id": pa.array(list(qrels), pa.string()),
-            "corpus-ids": pa.array([list(q) for q in qrels.values()], pa.list_(pa.string())),
-            "scores": pa.array([list(q.values()) for q in qrels.values()]),
-        }
-    )
-
-
-def _qrels(table: pa.Table) -> dict[str, dict[str, int]]:
-    columns = (table[name].to_pylist() for name in ("query-id", "corpus-ids", "scores"))
-    return {
-        query: dict(zip(ids, scores, strict=True))
-        for query, ids, scores in zip(*columns, strict=True)
-    }
-
-
-def _candidates_table(candidates: Mapping[str, list[str]]) -> pa.Table:
-    ids = pa.array([list(ids) for ids in candidates.values()], pa.list_(pa.string()))
-    return pa.table({"query-id": pa.array(list(candidates), pa.string()), "corpus-ids": ids})
-
-
-def _candidates(table: pa.Table) -> dict[str, list[str]]:
-    return dict(zip(table["query-id"].to_pylist(), table["corpus-ids"].to_pylist(), strict=True))
-
-
-_THAW: dict[str, Callable[[pa.Table], Any]] = {
-    "dataset": _dataset,
-    "rows": lambda table: table.to_pylist(),
-    "qrels": _qrels,
-    "candidates": _candidates,
-}
+    return Dataset(InMemoryTable(table), fingerprint=table_digest(table).hex()[:16])
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row with lazy columns of `datasets` read into lists."""
     return {k: v if isinstance(v, (str, int, float)) else list(v) for k, v in row.items()}
-
-
-def _table_digest(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-    return hashlib.sha256(sink.getvalue()).digest()
 
 
 def _attributes(task: AbsTask) -> dict[str, Json]:
@@ -216,7 +222,7 @@ def _require_candidates(task: AbsTask) -> None:
         f"{subset} {split}"
         for subset, splits in task.dataset.items()
         for split, data in splits.items()
-        if not data.get(_CANDIDATES)
+        if not data.get("top_ranked")
     ]
     if without:
         raise InvalidInputError(
