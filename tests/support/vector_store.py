@@ -24,7 +24,7 @@ _MORE_THAN_ONE = {
     ),
     "AmazonCounterfactualClassification": (("test",), ("en", "en-ext")),
     "STS17": (("test",), ("en-en",)),
-    "CataloniaTweetClassification": (("validation", "test"), ("spanish", "catalan")),
+    "CataloniaTweetClassification": (("validation", "test"), ("spanish",)),
     "SciRepEvalBiomimicryClassification": (("evaluation",), ("default",)),
     "RuSciBenchCitedCountRegression": (("test",), ("cited_count_ru", "cited_count_en")),
     "CTKFactsNLI": (("validation", "test"), ("default",)),

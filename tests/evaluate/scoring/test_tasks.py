@@ -14,6 +14,7 @@ from mteb.abstasks import AbsTask, AbsTaskRetrieval
 from actstore.evaluate import SUITES
 from actstore.evaluate.collection.bundle import thaw
 from actstore.evaluate.collection.collect import collect_task
+from actstore.evaluate.fast import quicken
 from actstore.evaluate.scoring.encoder import StoreEncoder
 from actstore.evaluate.suites import catalogue
 from actstore.store import Store
@@ -31,7 +32,12 @@ from tests.support.vector_store import MODEL, add_states, suite_of, vector_store
 ALL = [*TASKS, *MORE_TASKS]
 DTYPES = ["float32", "float16"]
 LAYER = 1
-PATHS: dict[str, Callable[[AbsTask], AbsTask]] = {"mteb's own way": lambda task: task}
+WAYS: list[tuple[str, Callable[[AbsTask], AbsTask]]] = [
+    ("float32", lambda task: task),
+    ("float32", quicken),
+    ("float16", quicken),
+]
+"""Dtypes of states, and what is done to a task before it is evaluated."""
 
 
 @pytest.fixture(scope="module")
@@ -85,16 +91,15 @@ def test_collecting_records_the_calls_that_a_real_model_gets(store: Store, name:
     assert recorded == model.calls
 
 
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("dtype", "prepare"), WAYS, ids=["float32", "quick", "quick float16"])
 @pytest.mark.parametrize("name", ALL)
 def test_scores_from_the_store_are_mtebs_own_in_every_leaf(
-    store: Store, name: str, dtype: str, path: str
+    store: Store, name: str, dtype: str, prepare: Callable[[AbsTask], AbsTask]
 ) -> None:
-    """Of a model that gives the vectors rounded to the store's dtype."""
+    """Of a model that gives the vectors rounded to the store's dtype, run in mteb's own way."""
     _, expected = run_directly(store, name, dtype)
     encoder = StoreEncoder(store, MODEL, checkpoint=dtype, layer=LAYER, pooling="mean")
-    found = scores_of(encoder, PATHS[path](thawed_task(store, name)))
+    found = scores_of(encoder, prepare(thawed_task(store, name)))
     assert leaves(found) == leaves(expected)
 
 
