@@ -27,10 +27,13 @@ app = typer.Typer(
 )
 
 app.command()(texts.suites)
+app.command()(texts.fetch)
 app.command()(texts.collect)
 app.command()(extraction.plan)
 app.command()(extraction.extract)
 app.command("eval")(evaluation.evaluate)
+app.command()(evaluation.scores)
+app.command()(evaluation.compare)
 app.command()(analysis.metrics)
 app.command()(stores.info)
 app.command()(stores.status)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actstore.errors import NotAStoreError
+from actstore.errors import InvalidInputError, NotAStoreError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +31,14 @@ def names(listed: str) -> tuple[str, ...]:
 def transforms_of(listed: str) -> tuple[str, ...]:
     """Comma-separated transforms; `none` leaves states as they are stored."""
     return tuple("" if name == "none" else name for name in names(listed)) or ("",)
+
+
+def renamings(pairs: list[str]) -> dict[str, str]:
+    """Their names -> ours, of `THEIRS=OURS`. Raises InvalidInputError."""
+    for pair in pairs:
+        if not all(pair.partition("=")):
+            raise InvalidInputError(f"{pair!r} is no renaming. Write: --rename-checkpoint A=B")
+    return dict(pair.split("=", 1) for pair in pairs)
 
 
 def store_for(path: str, suite: str | None) -> Store:

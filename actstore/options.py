@@ -57,4 +57,7 @@ DtypeOption = Annotated[
 RemoteCodeOption = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run the model's own code.")
 ]
-SUITE_HELP = "A suite (see `actstore suites`), an mteb benchmark, or comma-separated mteb tasks."
+PickledOption = Annotated[
+    bool, typer.Option("--pickled-weights", help="Read pytorch_model.bin, which can run code.")
+]
+SUITE_HELP = "A suite (see `actstore suites`), a suite file, an mteb benchmark, or mteb tasks."

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from actstore import present
+from actstore.present import status as present
+from actstore.present import terminal
 from actstore.store import (
     CheckpointStatus,
     EvaluationStatus,
@@ -32,7 +33,7 @@ def show(monkeypatch: pytest.MonkeyPatch) -> Show:
 
     def printed(status: StoreStatus) -> list[str]:
         console = Console(highlight=False, width=100)
-        monkeypatch.setattr(present, "console", console)
+        monkeypatch.setattr(terminal, "console", console)
         with console.capture() as captured:
             present.show_status(status)
         return [line.rstrip() for line in captured.get().splitlines()]
@@ -133,14 +134,14 @@ def test_a_store_without_checkpoints_says_how_to_begin(show: Show, tmp_path: Pat
     ],
 )
 def test_durations_read_well(seconds: float, words: str) -> None:
-    assert present.duration(seconds) == words
+    assert terminal.duration(seconds) == words
 
 
 def test_what_could_not_be_scored_is_told_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = FailedUnit("org/m", "step1", 3, "mean", "", "STS17", "OSError: gone", "Trace", NOW)
     scored = ScoredCheckpoint("org/m", "step1", "mean", "", 25, 31)
     console = Console(width=120)
-    monkeypatch.setattr(present, "console", console)
+    monkeypatch.setattr(terminal, "console", console)
     with console.capture() as captured:
         present.show_evaluation_status(EvaluationStatus((scored,), (failed,) * 25))
     found = captured.get()

@@ -31,7 +31,8 @@ def metrics(
 ) -> None:
     """Compute label-free metrics of every checkpoint and layer, in parallel, from the store."""
     from actstore.metrics import MetricsRequest, compute_metrics, list_metrics
-    from actstore.present import show_metrics, table
+    from actstore.present.reports import show_metrics
+    from actstore.present.terminal import table
     from actstore.store import open_store
 
     if list_:
@@ -58,7 +59,7 @@ def report(
     model: ModelOption = None,
 ) -> None:
     """Draw score and metric heatmaps over checkpoints and layers, and the best layers."""
-    from actstore.present import lines
+    from actstore.present.terminal import lines
     from actstore.report import write_report
     from actstore.store import open_store
 
@@ -71,6 +72,6 @@ def demo(
 ) -> None:
     """Train a tiny model, then extract, evaluate, measure and report it. Needs no network."""
     from actstore.demo import run_demo
-    from actstore.present import lines
+    from actstore.present.terminal import lines
 
     lines(run_demo(folder, workers=workers).summary())

@@ -1,16 +1,24 @@
-"""Commands that score stored layers.
+"""Commands that score stored layers and show the scores.
 
 Each reads options, calls one function and prints what it returns.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from actstore.inputs import names, transforms_of
-from actstore.options import SUITE_HELP, CheckpointsOption, LayersOption, ModelOption, StoreArgument
+from actstore.inputs import names, renamings, transforms_of
+from actstore.options import (
+    SUITE_HELP,
+    CheckpointsOption,
+    JsonOption,
+    LayersOption,
+    ModelOption,
+    StoreArgument,
+)
 
 
 def evaluate(
@@ -49,7 +57,7 @@ def evaluate(
     """
     from actstore.evaluate import Conditions, EvaluationRequest
     from actstore.evaluate import evaluate as run
-    from actstore.present import show_evaluation
+    from actstore.present.reports import show_evaluation
     from actstore.store import open_store
 
     opened = open_store(store)
@@ -69,3 +77,80 @@ def evaluate(
     show_evaluation(report)
     if report.failures:
         raise typer.Exit(1)
+
+
+def scores(
+    store: StoreArgument,
+    suite: Annotated[str | None, typer.Option(help=SUITE_HELP)] = None,
+    by: Annotated[
+        str, typer.Option(help="One row for each task, type, suite, subset, or best layer: layer.")
+    ] = "suite",
+    model: ModelOption = None,
+    checkpoints: CheckpointsOption = "",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write .csv or .parquet; a folder gets mteb's own result files."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show scores, or write them to files. A mean over tasks is given once all are scored."""
+    from actstore.present.scores import show_scores
+    from actstore.present.terminal import as_json, lines
+    from actstore.store import open_store
+    from actstore.store.score_export import ScoreQuery, export_scores, select_scores
+
+    opened = open_store(store)
+    folder = out is not None and not out.suffix
+    query = ScoreQuery("subset" if folder else by, suite, model, names(checkpoints))
+    if out is not None:
+        written = export_scores(opened, out, query)
+        lines(f"{len(written):,} files written to {out}." if folder else f"{out} written.")
+        return
+    table = select_scores(opened, query)
+    as_json(table.to_dict("records")) if json else show_scores(table)
+
+
+def compare(
+    store: StoreArgument,
+    published: Annotated[
+        Path,
+        typer.Option("--with", help="CSV, Parquet or JSON lines, or a folder of mteb results."),
+    ],
+    suite: Annotated[str | None, typer.Option(help=SUITE_HELP)] = None,
+    by: Annotated[
+        str, typer.Option(help="One row for each layer, type, task, checkpoint, or cell.")
+    ] = "layer",
+    model: ModelOption = None,
+    pooling: Annotated[str | None, typer.Option(help="Of our scores.")] = None,
+    transform: Annotated[str | None, typer.Option(help="Of our scores; none: as stored.")] = None,
+    their_model: Annotated[str | None, typer.Option(help="As the table calls it.")] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Ours that all their scores are of.")
+    ] = None,
+    layer: Annotated[int | None, typer.Option(help="Ours that all their scores are of.")] = None,
+    layer_offset: Annotated[
+        int, typer.Option(help="Added to their layers; 1 where their 0 is the first block.")
+    ] = 0,
+    rename_checkpoint: Annotated[
+        list[str] | None, typer.Option(help="THEIRS=OURS; may be given several times.")
+    ] = None,
+    percent: Annotated[bool, typer.Option("--percent", help="Their scores go to 100.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write all cells to .csv or .parquet.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Set a published table of scores beside ours, layer by layer and task by task."""
+    from actstore.present.scores import show_scores
+    from actstore.present.terminal import as_json, lines
+    from actstore.report.compare import OurScores, Reading, compare
+    from actstore.store import open_store
+    from actstore.store.score_export import write_table
+
+    renamed = renamings(rename_checkpoint or [])
+    ours = OurScores(suite, model, pooling, "" if transform == "none" else transform)
+    reading = Reading(their_model, checkpoint, layer, layer_offset, renamed, percent)
+    comparison = compare(open_store(store), published, ours, reading)
+    if out is not None:
+        lines(f"{write_table(comparison.cells, out)} written.")
+        return
+    table = comparison.table(by)
+    as_json(table.to_dict("records")) if json else show_scores(table)

@@ -19,6 +19,7 @@ from actstore.options import (
     LayersOption,
     MaxTokensOption,
     ModelNameOption,
+    PickledOption,
     PoolingOption,
     RemoteCodeOption,
     RevisionsOption,
@@ -46,7 +47,7 @@ def plan(
 ) -> None:
     """Say what an extraction would write and cost, without loading weights."""
     from actstore.extract import ExtractionRequest, plan_extraction
-    from actstore.present import as_json, lines, warn
+    from actstore.present.terminal import as_json, lines, warn
     from actstore.store import open_store
 
     opened = open_store(store)
@@ -114,9 +115,7 @@ def extract(
     tf32: Annotated[
         bool, typer.Option("--tf32", help="Let float32 products round to TF32.")
     ] = False,
-    pickled_weights: Annotated[
-        bool, typer.Option(help="Read pytorch_model.bin, which can run code.")
-    ] = False,
+    pickled_weights: PickledOption = False,
     trust_remote_code: RemoteCodeOption = False,
     same_weights: Annotated[
         bool, typer.Option("--same-weights", help="Go on though checkpoints hold equal weights.")
@@ -138,7 +137,8 @@ def extract(
     """
     from actstore.extract import ExtractionRequest, plan_extraction
     from actstore.extract import extract as run
-    from actstore.present import lines, show_extraction, warn
+    from actstore.present.reports import show_extraction
+    from actstore.present.terminal import lines, warn
 
     opened, rows = texts_to_extract(store, suite, texts, column)
     request = ExtractionRequest(

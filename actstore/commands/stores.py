@@ -15,7 +15,8 @@ from actstore.options import JsonOption, StoreArgument
 
 def info(store: StoreArgument, json: JsonOption = False) -> None:
     """Say what a store holds: texts, tasks, models, checkpoints, layers, poolings."""
-    from actstore.present import as_json, show_info
+    from actstore.present.status import show_info
+    from actstore.present.terminal import as_json
     from actstore.store import describe_store, open_store
 
     described = describe_store(open_store(store))
@@ -24,7 +25,8 @@ def info(store: StoreArgument, json: JsonOption = False) -> None:
 
 def status(store: StoreArgument, json: JsonOption = False) -> None:
     """Say how far extraction and evaluation are, who is at work, and what went wrong."""
-    from actstore.present import as_json, show_evaluation_status, show_status
+    from actstore.present.status import show_evaluation_status, show_status
+    from actstore.present.terminal import as_json
     from actstore.store import evaluation_status, extraction_status, open_store
 
     opened = open_store(store)
@@ -43,7 +45,8 @@ def verify(
     json: JsonOption = False,
 ) -> None:
     """Check every committed shard against its commit record."""
-    from actstore.present import as_json, show_problems
+    from actstore.present.status import show_problems
+    from actstore.present.terminal import as_json
     from actstore.store import open_store, verify_store
 
     report = verify_store(open_store(store), quick=quick, repair=repair)

@@ -10,8 +10,15 @@ from typing import Annotated
 
 import typer
 
-from actstore.inputs import add_texts, collect_suite, store_for, texts_of
-from actstore.options import SUITE_HELP, JsonOption, StoreArgument
+from actstore.inputs import add_texts, collect_suite, names, store_for, texts_of
+from actstore.options import (
+    SUITE_HELP,
+    JsonOption,
+    PickledOption,
+    RemoteCodeOption,
+    RevisionsOption,
+    StoreArgument,
+)
 
 
 def collect(
@@ -24,7 +31,7 @@ def collect(
     column: Annotated[str, typer.Option(help="Field of --texts that holds the text.")] = "text",
 ) -> None:
     """Put the texts of a suite, or of a file, into the store, so that GPU nodes need no mteb."""
-    from actstore.present import lines
+    from actstore.present.terminal import lines
 
     if suite is None and texts is None:
         raise typer.BadParameter("give --suite or --texts")
@@ -41,14 +48,53 @@ def collect(
         )
 
 
-def suites(json: JsonOption = False) -> None:
-    """List the suites and how many tasks each has."""
-    from actstore.evaluate import list_suites
-    from actstore.present import as_json, table
+def suites(
+    name: Annotated[
+        str | None, typer.Argument(help="Show this suite's tasks; a suite as --suite takes it.")
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option(help="A store: its suites too, and exact counts of its tasks.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """List the suites with their counts of tasks and texts, or one suite's tasks."""
+    from actstore.evaluate import describe_suite, list_suites
+    from actstore.present.scores import show_suite, show_suites
+    from actstore.present.terminal import as_json
+    from actstore.store import open_store
 
-    listed = list_suites()
-    if json:
-        as_json(listed)
+    opened = None if store is None else open_store(store)
+    if name is None:
+        listed = list_suites(opened)
+        as_json(listed) if json else show_suites(listed)
     else:
-        rows = [(one.name, one.n_tasks, one.description) for one in listed]
-        table(["suite", "tasks", "about"], rows)
+        described = describe_suite(name, opened)
+        as_json(described) if json else show_suite(described)
+
+
+def fetch(
+    suite: Annotated[str | None, typer.Option(help=SUITE_HELP)] = None,
+    model: Annotated[str | None, typer.Option(help="Hub name.")] = None,
+    checkpoints: RevisionsOption = "main",
+    pickled_weights: PickledOption = False,
+    trust_remote_code: RemoteCodeOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Download data sets and models at their pinned revisions, for nodes without a network."""
+    from actstore.present.reports import show_fetched
+    from actstore.present.terminal import as_json
+
+    if suite is None and model is None:
+        raise typer.BadParameter("give --suite or --model")
+    reports = []
+    if suite is not None:
+        from actstore.evaluate import fetch_suite
+
+        reports.append(fetch_suite(suite))
+    if model is not None:
+        from actstore.extract import fetch_models
+
+        wanted = names(checkpoints)
+        options = {"trust_remote_code": trust_remote_code, "pickled": pickled_weights}
+        reports.append(fetch_models(model, wanted, **options))
+    as_json(reports) if json else show_fetched(reports)

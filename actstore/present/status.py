@@ -1,24 +1,15 @@
-"""What the commands print: tables for people, JSON for programs."""
+"""What `actstore info`, `status` and `verify` print."""
 
 from __future__ import annotations
 
-import json
-import re
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, astuple, is_dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import astuple
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.filesize import decimal
-from rich.table import Table
-
+from actstore.present.terminal import duration, lines, size, table, when
 from actstore.refs import ranges
 
 if TYPE_CHECKING:
-    from actstore.evaluate import EvaluationReport
-    from actstore.extract import ExtractionReport
-    from actstore.metrics import MetricsReport
     from actstore.store import (
         CheckpointStatus,
         EvaluationStatus,
@@ -29,39 +20,7 @@ if TYPE_CHECKING:
     from actstore.store.runs import RunError
     from actstore.store.status import ShardProgress
 
-console = Console(highlight=False)
 _MOST_FAILURES = 20
-
-
-def as_json(value: Any) -> None:
-    """Print dataclasses, lists and dicts as JSON on standard output."""
-    plain = [asdict(v) if is_dataclass(v) and not isinstance(v, type) else v for v in _list(value)]
-    document = plain if isinstance(value, list) else plain[0]
-    console.print_json(json.dumps(document, default=str, allow_nan=True))
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
-    """Print rows under headings; numbers are right-aligned."""
-    drawn = Table(title=title or None, title_justify="left", header_style="bold")
-    body = [[_cell(value) for value in row] for row in rows]
-    for index, name in enumerate(columns):
-        found = {re.sub("[,./]", "", row[index]) for row in body} - {"–"}
-        numeric = bool(found) and all(cell.isdigit() for cell in found)
-        drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    for row in body:
-        drawn.add_row(*row)
-    console.print(drawn)
-
-
-def lines(*text: str) -> None:
-    """Print lines as they are."""
-    for line in text:
-        console.print(line, markup=False, soft_wrap=True)
-
-
-def warn(message: str) -> None:
-    """Print a line on standard error."""
-    Console(stderr=True).print(message, markup=False, soft_wrap=True)
 
 
 def show_info(info: StoreInfo) -> None:
@@ -106,7 +65,7 @@ def show_status(status: StoreStatus) -> None:
                     one.checkpoint,
                     *_extent(one.progress),
                     len(one.workers) or "–",
-                    _when(one.last_commit),
+                    when(one.last_commit),
                 )
                 for one in model.checkpoints
             ],
@@ -128,50 +87,9 @@ def show_evaluation_status(status: EvaluationStatus) -> None:
         lines(f"{len(status.failures):,} could not be scored; run the same actstore eval again:")
     for failure in status.failures[:_MOST_FAILURES]:
         place = f"{failure.checkpoint}, layer {failure.layer}, {failure.pooling}"
-        lines(f"- {failure.task} at {place}: {failure.error} ({_when(failure.at)})")
+        lines(f"- {failure.task} at {place}: {failure.error} ({when(failure.at)})")
     if len(status.failures) > _MOST_FAILURES:
         lines("- …; all of them, with their tracebacks: actstore status STORE --json")
-
-
-def show_extraction(report: ExtractionReport) -> None:
-    """`actstore extract`."""
-    table(
-        ["checkpoint", "written", "kept", "texts", "cut", "tokens", "tokens/s", "lens head"],
-        [
-            (
-                one.checkpoint,
-                one.shards_written,
-                one.shards_kept,
-                one.n_texts,
-                one.n_truncated,
-                one.n_tokens,
-                round(one.n_tokens / one.seconds) if one.seconds else 0,
-                one.lens_head,
-            )
-            for one in report.checkpoints
-        ],
-        title=f"{report.model} in {report.store}: shards written and kept",
-    )
-    for lost in report.lost_workers:
-        lines(f"{lost[0].upper()}{lost[1:]}; others did its work.")
-
-
-def show_evaluation(report: EvaluationReport) -> None:
-    """`actstore eval`."""
-    lines(
-        f"{report.suite}: {report.evaluated:,} scores computed, {report.skipped:,} were there, "
-        f"{len(report.failures)} failed; {report.seconds:,.0f} s"
-    )
-    lines(*(f"- {failure.unit}: {failure.error}" for failure in report.failures))
-
-
-def show_metrics(report: MetricsReport) -> None:
-    """`actstore metrics`."""
-    lines(
-        f"{len(report.records):,} values computed, {report.reused:,} were there, "
-        f"{report.undefined:,} undefined for their data (NaN); {report.seconds:,.0f} s"
-    )
-    lines(*(f"- left out: {reason}" for reason in report.not_possible))
 
 
 def show_problems(report: VerifyReport) -> None:
@@ -186,27 +104,6 @@ def show_problems(report: VerifyReport) -> None:
             f"- {problem.model} at {problem.checkpoint}, {problem.array}{rows}: {problem.what}",
             f"  Repair: {problem.command}",
         )
-
-
-def size(n_bytes: int) -> str:
-    """`210.0 MB`."""
-    return decimal(n_bytes)
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h 12 min`, `2 d 4 h`."""
-    minutes, hours = round(seconds / 60), round(seconds / 3600)
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    if minutes < 24 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{hours // 24} d {hours % 24} h"
-
-
-def _cell(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _summary(progress: ShardProgress) -> str:
@@ -250,12 +147,4 @@ def _matters(error: RunError, checkpoints: Sequence[CheckpointStatus]) -> bool:
 
 
 def _what(error: RunError) -> str:
-    return f"{error.error} ({_when(error.at)} on {error.host})"
-
-
-def _when(at: float | None) -> str:
-    return "–" if not at else time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+    return f"{error.error} ({when(error.at)} on {error.host})"
