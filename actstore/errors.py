@@ -24,6 +24,8 @@ A message says what was asked, what was found, and what to type next.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class ActstoreError(Exception):
     """Base of all errors a user can cause or mend; printed without a traceback."""
@@ -120,3 +122,19 @@ class StoppedError(ActstoreError):
 
     exit_code = 75
     """EX_TEMPFAIL of sysexits.h: run the same command again."""
+
+
+def raise_failed(what: str, failed: Mapping[str, ActstoreError], n_asked: int) -> None:
+    """Raise what some of several things failed with, after the others were done; nothing if none.
+
+    what: what was done with them, as in `tasks collected`. Raises PartlyDoneError that tells each
+    reason by name, or the error itself where one thing alone was asked for.
+    """
+    for first in failed.values():
+        if n_asked == 1:
+            raise first
+        reasons = "".join(f"\n- {name}: {error}" for name, error in failed.items())
+        raise PartlyDoneError(
+            f"{n_asked - len(failed)} of {n_asked} {what}; these failed:{reasons}\n"
+            "What was done stays: mend this and run the same command again."
+        ) from first

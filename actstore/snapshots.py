@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from huggingface_hub import constants, get_cached_repo_tree, snapshot_download
+from huggingface_hub import constants, get_cached_repo_tree, get_session, snapshot_download
 from huggingface_hub.errors import (
     CachedRepoTreeNotFoundError,
     GatedRepoError,
     IncompleteSnapshotError,
 )
-from huggingface_hub.utils import are_progress_bars_disabled as bars_are_disabled
-from huggingface_hub.utils import (
-    disable_progress_bars,
-    enable_progress_bars,
-    filter_repo_objects,
-    get_session,
-)
+from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-from actstore.errors import InvalidInputError
+from actstore.errors import ActstoreError, InvalidInputError, raise_failed
+from actstore.progress import progress
 
 _COMMIT = re.compile("[0-9a-f]{40}")
 _PATIENCE = 10.0
 """Seconds for the hub to answer at all."""
+_NO_BARS: Any = partial(tqdm, disable=True)
+"""The bars that are drawn are ours."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,57 @@ class Snapshot:
     folder: Path
     files: Mapping[str, int]
     """Bytes by path, of the files that were asked for."""
+    was_there: bool
+    """Whether all of them were in the cache before."""
+
+
+@dataclass(frozen=True)
+class FetchReport:
+    """What one fetching left in the hub cache."""
+
+    snapshots: tuple[Snapshot, ...]
+    """Each repository and commit once, with all files that were asked of it."""
+    seconds: float
+
+    @property
+    def n_bytes(self) -> int:
+        """The size of all files, those that were there before included."""
+        return sum(sum(snapshot.files.values()) for snapshot in self.snapshots)
+
+
+def fetch_all(
+    description: str, unit: str, wanted: Mapping[str, Callable[[], Iterable[Snapshot]]]
+) -> FetchReport:
+    """Take snapshots one after the other, with a progress bar.
+
+    wanted: what takes some of them, by the name of what they are for. All are tried: what was
+    downloaded stays, and is not downloaded again. Raises PartlyDoneError that names those that
+    failed, or the error itself where one alone was wanted.
+    """
+    began = time.monotonic()
+    taken: list[Snapshot] = []
+    failed: dict[str, ActstoreError] = {}
+    with progress(description, len(wanted), unit) as advance:
+        for name, take in wanted.items():
+            try:
+                taken += take()
+            except ActstoreError as error:
+                failed[name] = error
+            advance(1)
+    raise_failed(f"{unit}s fetched", failed, len(wanted))
+    return FetchReport(_joined(taken), time.monotonic() - began)
+
+
+def _joined(taken: Iterable[Snapshot]) -> tuple[Snapshot, ...]:
+    """Those of one commit made one."""
+    joined: dict[tuple[str, str, str], Snapshot] = {}
+    for one in taken:
+        key = (one.kind, one.repo, one.commit)
+        other = joined.get(key, one)
+        files = {**other.files, **one.files}
+        was_there = one.was_there and other.was_there
+        joined[key] = replace(other, files=files, was_there=was_there)
+    return (*joined.values(),)
 
 
 def take_snapshot(
@@ -61,7 +112,7 @@ def take_snapshot(
     wanted = _Wanted(kind, repo, revision, None if only is None else (*only,), (*without,))
     if _COMMIT.fullmatch(revision) and (found := _cached(wanted)):
         return found
-    return _snapshot(wanted, offline=offline or not _hub_answers())
+    return replace(_snapshot(wanted, offline=offline or not _hub_answers()), was_there=offline)
 
 
 @dataclass(frozen=True)
@@ -71,6 +122,10 @@ class _Wanted:
     revision: str
     only: tuple[str, ...] | None
     without: tuple[str, ...]
+
+    def includes(self, path: str) -> bool:
+        chosen = self.only is None or any(fnmatch(path, pattern) for pattern in self.only)
+        return chosen and not any(fnmatch(path, pattern) for pattern in self.without)
 
 
 def _cached(wanted: _Wanted) -> Snapshot | None:
@@ -89,7 +144,7 @@ def _snapshot(wanted: _Wanted, *, offline: bool) -> Snapshot:
     _require_commit(wanted, folder.name)
     files = _listed_files(wanted, folder.name)
     _require_files(wanted, folder, files)
-    return Snapshot(wanted.kind, wanted.repo, wanted.revision, folder.name, folder, files)
+    return Snapshot(wanted.kind, wanted.repo, wanted.revision, folder.name, folder, files, True)
 
 
 def _hub_answers() -> bool:
@@ -103,21 +158,15 @@ def _hub_answers() -> bool:
 
 
 def _download(wanted: _Wanted, offline: bool) -> str:
-    """The library's own, without its bars: ours are drawn."""
-    bars = not bars_are_disabled()
-    disable_progress_bars()
-    try:
-        return snapshot_download(
-            wanted.repo,
-            repo_type=wanted.kind,
-            revision=wanted.revision,
-            allow_patterns=_as_list(wanted.only),
-            ignore_patterns=_as_list(wanted.without),
-            local_files_only=offline,
-        )
-    finally:
-        if bars:
-            enable_progress_bars()
+    return snapshot_download(
+        wanted.repo,
+        repo_type=wanted.kind,
+        revision=wanted.revision,
+        allow_patterns=None if wanted.only is None else [*wanted.only],
+        ignore_patterns=[*wanted.without],
+        local_files_only=offline,
+        tqdm_class=_NO_BARS,
+    )
 
 
 def _listed_files(wanted: _Wanted, commit: str) -> dict[str, int]:
@@ -132,15 +181,7 @@ def _listed_files(wanted: _Wanted, commit: str) -> dict[str, int]:
             f"The hub cache {constants.HF_HUB_CACHE} has files of the {wanted.kind} {wanted.repo} "
             f"at {commit}, but no list of them: some may be missing."
         ) from error
-    size = {file.path: file.size for file in tree}
-    kept = filter_repo_objects(
-        size, allow_patterns=_as_list(wanted.only), ignore_patterns=_as_list(wanted.without)
-    )
-    return {path: size[path] for path in kept}
-
-
-def _as_list(patterns: tuple[str, ...] | None) -> list[str] | None:
-    return None if patterns is None else [*patterns]
+    return {file.path: file.size for file in tree if wanted.includes(file.path)}
 
 
 def _require_commit(wanted: _Wanted, commit: str) -> None:

@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import datasets
+import mteb
 import pyarrow.parquet as pq
 import pytest
 from datasets import DatasetDict
@@ -29,6 +30,9 @@ from mteb.abstasks import AbsTask
 from actstore.evaluate.collection import sources
 from actstore.snapshots import Snapshot
 
+if TYPE_CHECKING:
+    from tests.support.mteb_data import SmallHub
+
 Files = Mapping[str, bytes]
 
 _snapshot_of = sources.dataset_snapshot
@@ -37,6 +41,7 @@ _API = re.compile(
     r"/api/(?P<kind>datasets|models)/(?P<repo>[^/]+/[^/]+)/(?P<what>revision|tree|paths-info)/"
     r"(?P<revision>[^/]+)(?:/(?P<path>.*))?"
 )
+_REFS = re.compile(r"/api/(?:datasets|models)/(?P<repo>[^/]+/[^/]+)/refs")
 _FILE = re.compile(
     r"/(?P<kind>datasets/)?(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)"
 )
@@ -110,12 +115,21 @@ def serve(
         server.server_close()
 
 
+def hub_of(small: SmallHub, *names: str) -> DatasetHub:
+    """A hub that has the small data of these tasks, each at the revision that mteb pins."""
+    hub = DatasetHub()
+    for name in names:
+        source = mteb.get_task(name).metadata.dataset
+        hub.put(source["path"], source["revision"], small.data[source["path"]])
+    return hub
+
+
 def use_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let tasks ask what stands in the hub's place, by the repository's name."""
 
     def found_nowhere(task: AbsTask) -> Snapshot:
         repo, revision = task.metadata.dataset["path"], task.metadata.dataset["revision"]
-        return Snapshot("dataset", repo, revision, revision, Path(repo), {})
+        return Snapshot("dataset", repo, revision, revision, Path(repo), {}, was_there=True)
 
     monkeypatch.setattr(sources, "dataset_snapshot", found_nowhere)
 
@@ -140,7 +154,9 @@ def _handler(hub: DatasetHub) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             url = urlsplit(self.path)
-            if found := _API.fullmatch(url.path):
+            if found := _REFS.fullmatch(url.path):
+                self._branches(found["repo"])
+            elif found := _API.fullmatch(url.path):
                 recursive = parse_qs(url.query).get("recursive", ["false"])[0].lower()
                 self._listing(found, recursive=recursive in ("true", "1"))
             elif found := _FILE.fullmatch(url.path):
@@ -169,6 +185,14 @@ def _handler(hub: DatasetHub) -> type[BaseHTTPRequestHandler]:
             if here is None:
                 self._refuse("RevisionNotFound" if repo in hub.repos else "RepoNotFound")
             return here
+
+        def _branches(self, repo: str) -> None:
+            found = [
+                {"name": name, "ref": f"refs/heads/{name}", "targetCommit": commit}
+                for (of, name), commit in hub.branches.items()
+                if of == repo
+            ]
+            self._json({"branches": found, "tags": [], "converts": []})
 
         def _listing(self, found: re.Match[str], *, recursive: bool) -> None:
             here = self._commit(found)

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from mteb.abstasks import AbsTask
 
-from actstore.errors import ActstoreError, InvalidInputError, InvalidTextError, PartlyDoneError
+from actstore.errors import ActstoreError, InvalidInputError, InvalidTextError, raise_failed
 from actstore.evaluate.collection.bundle import FrozenData, freeze, versions
 from actstore.evaluate.collection.record import EncodeCall, record_calls
 from actstore.evaluate.collection.sources import loaded, pinned_revision
@@ -92,23 +92,7 @@ def _collect_tasks(store: Store, suite: str, todo: Sequence[TaskSelection]) -> N
                 advance(1)
     finally:
         pending.write()
-    if failed:
-        raise _failure(suite, failed, len(todo))
-
-
-def _failure(suite: str, failed: Mapping[str, ActstoreError], n_tasks: int) -> ActstoreError:
-    """The one error, or one that tells of all."""
-    first = next(iter(failed.values()))
-    if n_tasks == 1:
-        return first
-    error = PartlyDoneError(
-        f"{len(failed)} of {n_tasks} tasks of {suite} could not be collected, the other "
-        f"{n_tasks - len(failed)} are in the store:\n"
-        + "".join(f"- {name}: {reason}\n" for name, reason in failed.items())
-        + "Mend this and run the same command again, or leave these tasks out of the suite."
-    )
-    error.__cause__ = first
-    return error
+    raise_failed(f"tasks of {suite} collected", failed, len(todo))
 
 
 def collect_task(selection: TaskSelection) -> CollectedTask:
