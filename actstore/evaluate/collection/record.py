@@ -26,6 +26,8 @@ from mteb.models.search_wrappers import SearchEncoderWrapper
 from mteb.types import PromptType
 from numpy.typing import NDArray
 
+from actstore.evaluate.fast.ranking_plan import distinct_rows
+
 _N_FEATURES = 8
 _BATCH: dict[str, Any] = {"batch_size": 1024, "show_progress_bar": False}
 _CALLS_BEFORE_SCORING = {AbsTaskClassification: 2, AbsTaskPairClassification: 2}
@@ -142,16 +144,25 @@ class Recorder(AbsEncoder):
             rows = range(start, min(start + chunk, whole))
             pieces.append((self._corpus.select(rows), PromptType.document))
         for data, prompt_type in pieces:
-            self.encode(
-                create_dataloader(
-                    data, task_metadata=task_metadata, prompt_type=prompt_type, batch_size=1024
-                ),
-                task_metadata=task_metadata,
-                hf_split=hf_split,
-                hf_subset=hf_subset,
-                prompt_type=prompt_type,
-            )
+            texts = _joined(data, task_metadata, prompt_type)
+            self.calls.append(EncodeCall(hf_split, hf_subset, str(prompt_type.value), texts))
         raise _AllRecordedError
+
+
+def _joined(data: Any, task_metadata: Any, prompt_type: PromptType) -> tuple[str, ...]:
+    """The texts of rows as mteb joins them of titles and instructions, row by row.
+
+    Rows that are equal but for their identifier have equal texts, so mteb gets one of each.
+    """
+    first_rows, text_of = distinct_rows(data)
+    loader = create_dataloader(
+        data.select(first_rows),
+        task_metadata=task_metadata,
+        prompt_type=prompt_type,
+        batch_size=1024,
+    )
+    texts = loader.dataset["text"][:]
+    return tuple(texts[text] for text in text_of.tolist())
 
 
 def _checksums(texts: list[str]) -> NDArray[np.float32]:

@@ -123,12 +123,12 @@ def make_plan(data: Mapping[str, Any], *, merge: bool) -> RankingPlan | None:
     complete = not merge or len(ids) == np.count_nonzero(np.diff(judged.offsets)[judged.which])
     if not (usual and complete and len(ids) and _grades(judged).min(initial=0) >= 0):
         return None
-    first_rows, text_of = _texts(data["queries"], kept)
+    first_rows, text_of = distinct_rows(data["queries"].select(kept))
     list_of, judged_of = _list_of(ids, ranked, candidates), judged.which[position]
     positives = _positives(judged, corpus)
     places, repeats = _join(candidates, positives, list_of, judged_of)
     return RankingPlan(
-        first_rows=first_rows,
+        first_rows=kept[first_rows],
         text_of=text_of,
         list_of=list_of,
         judged_of=judged_of,
@@ -240,23 +240,22 @@ def _groups(queries: pa.Array, position: Ints) -> Groups:
     return Groups(of_query, position, len(encoded.dictionary))
 
 
-def _texts(queries: Dataset, kept: Ints) -> tuple[Ints, Codes]:
-    """The rows that have a text first, and the text of each row that is kept.
+def distinct_rows(data: Dataset) -> tuple[Ints, Codes]:
+    """The rows that are first of their kind, and (row,) the kind of every row.
 
-    Texts are rows that are equal in all but their identifier.
+    Rows are of a kind when they are equal in all but their identifier.
     """
-    table = queries.with_format("arrow")[:]
-    codes = np.zeros(len(kept), np.int64)
+    table, codes = data.with_format("arrow")[:], np.zeros(len(data), np.int64)
     for name in table.column_names:
         if name == "id":
             continue
         if pa.types.is_nested(table[name].type):  # conversations: taken as all unlike
-            return kept, np.arange(len(kept), dtype=np.int32)
-        own = _codes(table[name])[kept]
-        _, used = first_use(codes * (int(own.max(initial=0)) + 1) + own)
-        codes = used.astype(np.int64)
+            return np.arange(len(data)), np.arange(len(data), dtype=np.int32)
+        own = _codes(table[name])
+        _, kinds = first_use(codes * (int(own.max(initial=0)) + 1) + own)
+        codes = kinds.astype(np.int64)
     _, first = np.unique(codes, return_index=True)
-    return kept[first], codes.astype(np.int32)
+    return first, codes.astype(np.int32)
 
 
 def _codes(column: pa.ChunkedArray) -> Codes:

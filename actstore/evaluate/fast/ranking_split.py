@@ -17,7 +17,8 @@ from actstore.evaluate.fast.ranking_plan import make_plan
 from actstore.evaluate.fast.ranking_schedule import make_schedule
 from actstore.evaluate.fast.ranking_similarity import Similarity
 
-_PARTS = ("corpus", "queries", "relevant_docs", "top_ranked")
+PARTS = ("corpus", "queries", "relevant_docs", "top_ranked")
+"""Of the data of a split."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class RankingSplit:
         self, data: Mapping[str, Any], k_values: Sequence[int], top_k: int, *, merge: bool
     ) -> None:
         """merge: whether queries named `<base>_<i>` are also scored merged by base."""
-        self._data: dict[str, Any] = {part: data.get(part) for part in _PARTS}
+        self._data: dict[str, Any] = {part: data.get(part) for part in PARTS}
         self._k_values, self._top_k = list(k_values), top_k
         self.plan = None if data.get("top_ranked") is None else make_plan(data, merge=merge)
         """None where mteb's own code must score."""
@@ -61,7 +62,7 @@ class RankingSplit:
         self._loaders: dict[str, Any] = {}
 
     def is_of(self, data: Mapping[str, Any]) -> bool:
-        return all(data.get(part) is self._data[part] for part in _PARTS)
+        return all(data.get(part) is self._data[part] for part in PARTS)
 
     def scores(self, model: Any, call: EncodeCall) -> dict[str, Any] | None:
         """All scores by mteb's names, or None for vectors that are not float32.

@@ -7,6 +7,7 @@ everything else runs mteb's code unchanged.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -17,10 +18,15 @@ from mteb.models.model_meta import ScoringFunction
 from mteb.tasks.reranking.eng.mind_small_reranking import MindSmallReranking
 
 from actstore.evaluate.fast.ranking import NotANumberError
-from actstore.evaluate.fast.ranking_split import EncodeCall, RankingSplit
+from actstore.evaluate.fast.ranking_split import PARTS, EncodeCall, RankingSplit
 
-_OWN = ("evaluate", "_evaluate_subset", "convert_v1_dataset_format_to_v2")
-_EXTRA = (AbsTaskRetrieval.task_specific_scores, MindSmallReranking.task_specific_scores)
+_KNOWN = {
+    name: getattr(AbsTaskRetrieval, name)
+    for name in ("evaluate", "_evaluate_subset", "_add_main_score")
+}
+"""What scores a task, as it was when this was imported."""
+_MERGING = MindSmallReranking.task_specific_scores
+_EXTRA_SCORES = (AbsTaskRetrieval.task_specific_scores, _MERGING)
 
 
 def quicken_reranking(task: AbsTask) -> AbsTask:
@@ -29,20 +35,33 @@ def quicken_reranking(task: AbsTask) -> AbsTask:
     The model's vectors must depend on the texts alone, as stored ones do: it is asked for each
     distinct text once. Tasks that rank their whole corpus score it in mteb's own way.
     """
-    kind = type(task)
-    if not isinstance(task, AbsTaskRetrieval) or not _is_known(kind):
+    if not isinstance(task, AbsTaskRetrieval) or not _is_known(task):
         return task
+    quick = copy.copy(task)
+    kind: type = type(task)
     # The class has the splits, so that the task has no attribute that loading did not give it.
     members = {"__module__": kind.__module__, "_splits": {}}
-    quick: AbsTask = object.__new__(type(kind.__name__, (_QuickReranking, kind), members))
-    vars(quick).update(vars(task))
+    quick.__class__ = type(kind)(kind.__name__, (_QuickReranking, kind), members)
+    quick.rng_state, quick.np_rng = copy.deepcopy((task.rng_state, task.np_rng))
+    quick.dataset = _with_new_dicts(task.dataset)
     return quick
 
 
-def _is_known(kind: type[AbsTaskRetrieval]) -> bool:
-    own = all(getattr(kind, name) is getattr(AbsTaskRetrieval, name) for name in _OWN)
-    plain = not (kind.ignore_identical_ids or kind.skip_first_result)
-    return own and plain and kind.task_specific_scores in _EXTRA
+def _with_new_dicts(data: Any) -> Any:
+    """The same parts in new dicts: mteb replaces parts of a split while it scores."""
+    if not isinstance(data, dict):
+        return data
+    return {
+        key: _with_new_dicts(value) if key not in PARTS else value for key, value in data.items()
+    }
+
+
+def _is_known(task: AbsTaskRetrieval) -> bool:
+    kind = type(task)
+    own = all(getattr(kind, name) is value for name, value in _KNOWN.items())
+    changed = {*_KNOWN, "task_specific_scores"} & vars(task).keys()
+    plain = not (task.ignore_identical_ids or task.skip_first_result or changed)
+    return own and plain and kind.task_specific_scores in _EXTRA_SCORES
 
 
 class _QuickReranking(AbsTaskRetrieval):
@@ -52,8 +71,10 @@ class _QuickReranking(AbsTaskRetrieval):
 
     def _evaluate_subset(self, model: Any, data_split: Any, **options: Any) -> Any:
         """mteb's scores of one split of one subset."""
-        split = self._split(data_split, options["hf_subset"], options["hf_split"])
-        if split.plan is None or not _is_plain(model) or not _asks_for_scores(self, options):
+        split = None
+        if _is_plain(model) and _asks_for_scores(self, options):
+            split = self._split(data_split, options["hf_subset"], options["hf_split"])
+        if split is None or split.plan is None:
             return super()._evaluate_subset(model, data_split, **options)
         call = EncodeCall(
             metadata=self.metadata,
@@ -72,7 +93,7 @@ class _QuickReranking(AbsTaskRetrieval):
     def _split(self, data: Any, subset: str, split: str) -> RankingSplit:
         known = self._splits.get((subset, split))
         if known is None or not known.is_of(data):
-            merge = type(self).task_specific_scores is MindSmallReranking.task_specific_scores
+            merge = type(self).task_specific_scores is _MERGING
             known = RankingSplit(data, self.k_values, self._top_k, merge=merge)
             self._splits[subset, split] = known
         return known
