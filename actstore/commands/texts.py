@@ -94,7 +94,12 @@ def fetch(
     if model is not None:
         from actstore.extract import fetch_models
 
-        wanted = names(checkpoints)
-        options = {"trust_remote_code": trust_remote_code, "pickled": pickled_weights}
-        reports.append(fetch_models(model, wanted, **options))
+        reports.append(
+            fetch_models(
+                model,
+                names(checkpoints),
+                trust_remote_code=trust_remote_code,
+                pickled=pickled_weights,
+            )
+        )
     as_json(reports) if json else show_fetched(reports)

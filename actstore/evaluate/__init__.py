@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from actstore.evaluate.collection.collect import CollectionReport, collect
+from actstore.evaluate.collection.fetch import fetch_suite
 from actstore.evaluate.scoring.conditions import Conditions
 from actstore.evaluate.scoring.encoder import StoreEncoder
 from actstore.evaluate.scoring.planning import EvaluationPlan, EvaluationRequest, plan_evaluation
@@ -37,6 +38,7 @@ __all__ = [
     "collect",
     "describe_suite",
     "evaluate",
+    "fetch_suite",
     "list_suites",
     "plan_evaluation",
     "resolve_suite",

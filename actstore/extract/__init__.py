@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from actstore.extract.checkpoints.fetch import fetch_models
     from actstore.extract.plan import ExtractionPlan, plan_extraction
     from actstore.extract.request import (
         CheckpointReport,
@@ -30,12 +31,14 @@ __all__ = [
     "TokenSampleRequest",
     "choose_token_sample",
     "extract",
+    "fetch_models",
     "plan_extraction",
     "read_texts",
     "train_tiny_pythia",
 ]
 
 _WHERE = {
+    "fetch_models": "checkpoints.fetch",
     "CheckpointReport": "request",
     "ExtractionPlan": "plan",
     "ExtractionReport": "request",

@@ -44,16 +44,14 @@ def show_suites(suites: Sequence[SuiteRow]) -> None:
 def show_suite(suite: SuiteDescription) -> None:
     """`actstore suites NAME`."""
     table(
-        ["task", "type", "score", "of", "texts", "distinct", "data", "newer"],
+        ["task", "type", "score of", "texts", "distinct", "newer"],
         [
             (
                 f"{one.name} ({one.part_of})" if one.part_of else one.name,
                 one.type,
-                one.main_score,
                 ", ".join(f"{subset} {split}" for split, subset in one.averaged),
                 _count(one.n_texts),
                 _count(one.n_unique),
-                f"{one.dataset}@{one.revision[:8]}",
                 one.superseded_by or "–",
             )
             for one in suite.tasks

@@ -28,9 +28,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
     drawn = Table(title=title or None, title_justify="left", header_style="bold")
     body = [[_cell(value) for value in row] for row in rows]
     for index, name in enumerate(columns):
-        found = {re.sub("[,./]", "", row[index]) for row in body} - {"–"}
+        found = {re.sub("[,./-]", "", row[index]) for row in body} - {"–", "?"}
         numeric = bool(found) and all(cell.isdigit() for cell in found)
-        drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        longest = max((len(row[index]) for row in body), default=0)
+        drawn.add_column(
+            name,
+            justify="right" if numeric else "left",
+            overflow="fold",
+            min_width=min(longest, console.width // 3) if index == 0 else None,
+        )
     for row in body:
         drawn.add_row(*row)
     console.print(drawn)
