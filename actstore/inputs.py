@@ -83,9 +83,18 @@ def texts_to_extract(
     if suite is not None:
         store = store_for(path, suite)
         if not _has_suite(store, suite):  # else mteb is not even loaded
-            collect_suite(store, suite)
+            suite = collect_suite(store, suite).suite
         return store, store.rows_of_suite(suite)
     return open_store(path), None
+
+
+def rows_of_suite(store: Store, suite: str) -> NDArray[np.int64]:
+    """The rows of a collected suite, however it is called: a suite file, an alias, some tasks."""
+    if not _has_suite(store, suite):
+        from actstore.evaluate import resolve_suite
+
+        suite = resolve_suite(suite, store).name
+    return store.rows_of_suite(suite)
 
 
 def token_sample(

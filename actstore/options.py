@@ -60,4 +60,7 @@ RemoteCodeOption = Annotated[
 PickledOption = Annotated[
     bool, typer.Option("--pickled-weights", help="Read pytorch_model.bin, which can run code.")
 ]
-SUITE_HELP = "A suite (see `actstore suites`), a suite file, an mteb benchmark, or mteb tasks."
+SUITE_HELP = (
+    "A suite (see `actstore suites`), a suite file (.yaml), an mteb benchmark, or mteb tasks: "
+    "STS12,STS17[en-en]."
+)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from actstore.extract.workers.stopping import stop_on_signals
-from actstore.inputs import names, texts_to_extract, token_sample
+from actstore.inputs import names, rows_of_suite, texts_to_extract, token_sample
 from actstore.options import (
     SUITE_HELP,
     DtypeOption,
@@ -51,7 +51,7 @@ def plan(
     from actstore.store import open_store
 
     opened = open_store(store)
-    rows = None if suite is None else opened.rows_of_suite(suite)
+    rows = None if suite is None else rows_of_suite(opened, suite)
     request = ExtractionRequest(
         model=model,
         checkpoints=names(checkpoints),
