@@ -16,6 +16,8 @@ from actstore.report.published import Reading, read_published
 from actstore.store import Store
 from actstore.store.score_tables import CountedTask, counted_tasks, task_scores
 
+__all__ = ["Comparison", "OurScores", "Reading", "compare"]
+
 _CELL = ["checkpoint", "layer", "task"]
 _HIGHEST = 1.0
 """Of mteb's main scores, which are shares and correlations."""

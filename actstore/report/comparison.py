@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from actstore.refs import look_up
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -19,6 +21,21 @@ class Comparison:
     """Of each checkpoint and layer that both have, every task that either has: checkpoint, step,
     layer, task, task_type (empty for a task that is not ours), ours, theirs, difference (ours less
     theirs); NaN where one has no score."""
+
+    def table(self, by: str) -> pd.DataFrame:
+        """One of the tables below by its name: cell, layer, type, task, checkpoint.
+
+        Raises UnknownNameError.
+        """
+        tables = {
+            "cell": lambda: self.cells,
+            "layer": self.by_layer,
+            "type": self.by_type,
+            "task": self.by_task,
+            "checkpoint": self.by_checkpoint,
+        }
+        look_up("table of a comparison", by, [*tables], "Write for instance: --by layer")
+        return tables[by]()
 
     def by_layer(self) -> pd.DataFrame:
         """Means over the tasks that both have, one row a checkpoint and layer.

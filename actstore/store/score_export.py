@@ -29,8 +29,8 @@ SCORE_TABLES: dict[str, Callable[[Store, str | None], pd.DataFrame]] = {
     "layer": lambda store, suite: store.best_layers(suite),
 }
 """What a score table has one row for. `layer`: the best one of each checkpoint."""
-_MARK = ["model", "checkpoint", "step"]
-"""How all of these tables begin."""
+_BEGINNINGS = (["model", "checkpoint", "step"], ["checkpoint", "step", "layer"])
+"""The first columns of these tables, and of a comparison's."""
 _MANIFEST = "actstore-export.json"
 _BESIDE = ("model_meta.json", "run_settings.jsonl")
 """What mteb keeps beside results and reads with them."""
@@ -94,11 +94,11 @@ def export_scores(store: Store, out: Path, query: ScoreQuery) -> list[Path]:
 
 
 def write_table(table: pd.DataFrame, out: Path) -> Path:
-    """Write a score table to a `.csv` or `.parquet` file, whole or not at all.
+    """Write a table of scores or of a comparison to a `.csv` or `.parquet` file, whole or not.
 
     Raises InvalidInputError for a file of that name that is no score table.
     """
-    if out.exists() and _columns(out)[: len(_MARK)] != _MARK:
+    if out.exists() and _columns(out)[:3] not in _BEGINNINGS:
         raise InvalidInputError(
             f"{out} is there and is not a score table of actstore. Delete it or give another name."
         )

@@ -145,7 +145,7 @@ def best_layers(scores: pd.DataFrame, tasks: Sequence[CountedTask]) -> pd.DataFr
         for key, part in whole.groupby(by, sort=False, dropna=False)
     ]
     found = ["best_layer", "mean", "next_layer", "margin", "last_layer", "gain", "n_layers"]
-    return pd.DataFrame(rows, columns=[*by, *found]).astype({"next_layer": "Int64"})
+    return pd.DataFrame(rows, columns=[*by, *found])
 
 
 def _of_suite(storage: Storage, task: dict[str, Any], types: dict[Any, Any]) -> CountedTask:

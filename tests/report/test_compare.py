@@ -15,6 +15,7 @@ from actstore.errors import InvalidInputError, UnknownNameError
 from actstore.report.compare import OurScores, compare
 from actstore.report.published import Reading
 from actstore.store import Store, create_store
+from actstore.store.score_export import write_table
 from tests.report.scored_store import MODEL, score
 
 TASKS = {"Modules": 0.5, "Groups": 0.25, "Similar": 0.75}
@@ -163,6 +164,19 @@ def test_means_by_type_and_task_are_over_all_layers(store: Store) -> None:
     assert types.loc["STS", "difference"] == pytest.approx((1 / 8 - 2 / 64) / 3)
     assert types["n_common"].tolist() == [6, 6, 6]
     assert found.by_task().set_index("task").loc["Similar", "largest"] == 1 / 8
+
+
+def test_every_table_is_found_by_its_name_and_written_again_over_itself(
+    store: Store, tmp_path: Path
+) -> None:
+    found = compare(store, published())
+    sizes = {"cell": 18, "layer": 6, "type": 3, "task": 3, "checkpoint": 2}
+    assert {by: len(found.table(by)) for by in sizes} == sizes
+    with pytest.raises(UnknownNameError, match="table of a comparison 'layers'.*'layer'"):
+        found.table("layers")
+    for _ in range(2):
+        path = write_table(found.cells, tmp_path / "cells.csv")
+    np.testing.assert_array_equal(pd.read_csv(path)["difference"], found.cells["difference"])
 
 
 def test_each_checkpoints_best_layers_are_named(store: Store) -> None:
