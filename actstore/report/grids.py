@@ -56,10 +56,13 @@ def shown_name(model: str) -> str:
 def task_scores(scores: pd.DataFrame) -> pd.DataFrame:
     """One score a (model, checkpoint, layer, pooling, task): the mean of what the suite counts.
 
-    scores: rows of `Store.scores()`. Columns of the result: model, checkpoint, layer, pooling,
-    task, task_type, score. A unit with a NaN score has none.
+    scores: rows of `Store.scores()`. Columns of the result: model, checkpoint, layer, pooling (with
+    the transform, where there is one: `mean (l2)`), task, task_type, score. A unit with a NaN score
+    has none.
     """
     counted = scores[scores["in_average"].astype(bool)]
+    named = counted["pooling"] + " (" + counted["transform"] + ")"
+    counted = counted.assign(pooling=counted["pooling"].where(counted["transform"] == "", named))
     keys = ["model", "checkpoint", "layer", "pooling", "task", "task_type"]
     found = counted.groupby(keys)["main_score"].agg(lambda part: part.mean(skipna=False))
     return found.rename("score").reset_index()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +119,11 @@ def test_a_whole_store_gives_one_grid_a_task(tmp_path: Path) -> None:
     grids = list(task_grids(task_scores(scored_store(tmp_path).scores())))
     assert [grid.title for grid in grids] == sorted(TASKS)
     assert all(grid.values.shape == (6, 7) and grid.n_missing == 1 for grid in grids)
+
+
+def test_scores_of_transformed_states_are_never_averaged_with_those_of_states_as_stored(
+    tmp_path: Path,
+) -> None:
+    plain = score("step0", 0, "Find", 0.25)
+    table = scores_of(tmp_path, [plain, replace(plain, transform="l2", main_score=0.75)])
+    assert table[["pooling", "score"]].values.tolist() == [["mean", 0.25], ["mean (l2)", 0.75]]
