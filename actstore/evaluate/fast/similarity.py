@@ -1,8 +1,7 @@
 """Similarities of pairs of texts: a text encoded once, pairs compared in blocks that fit a cache.
 
 Every similarity of a pair depends on its two rows alone, so that blocks of rows give what all rows
-at once give, to the bit. That does not hold for rows longer than numpy's buffer: for those, and
-for models with a similarity of their own, all rows are one block.
+at once give, to the bit. For models with a similarity of their own, all rows are one block.
 """
 
 from __future__ import annotations
@@ -79,7 +78,10 @@ def encode(texts: Texts, model: Any, encode_kwargs: Any, **place: Any) -> Side:
 
 
 def are_plain(*sides: Side) -> bool:
-    """Whether the vectors are what the arithmetic here is known for: numpy's, of one float type."""
+    """Whether the vectors are what the arithmetic here is known for: numpy's, of one float type.
+
+    How numpy adds up rows that are longer than its buffer depends on the rows around them.
+    """
     vectors = [side.vectors for side in sides]
     return all(
         isinstance(one, np.ndarray)
@@ -87,6 +89,7 @@ def are_plain(*sides: Side) -> bool:
         and one.flags.c_contiguous
         and one.dtype == vectors[0].dtype
         and one.dtype in (np.float32, np.float64)
+        and one.shape[1] <= np.getbufsize()
         for one in vectors
     )
 
@@ -97,10 +100,10 @@ def pair_scores(model: Any, first: Side, second: Side) -> PairScores:
     Raises ValueError for vectors that are not finite, as scikit-learn does.
     """
     units = normalize(first.vectors), normalize(second.vectors)
-    by_row = _is_by_row(model) and first.vectors.shape[1] <= np.getbufsize()
+    hidden = first.vectors.shape[1] if _is_by_row(model) else 0
     blocks = [
         _block_scores(model, first, second, units, rows)
-        for rows in _blocks(len(first.which), first.vectors.shape[1] if by_row else 0)
+        for rows in _blocks(len(first.which), hidden)
     ]
     names = PairScores.__dataclass_fields__
     return PairScores(*(np.concatenate([getattr(b, name) for b in blocks]) for name in names))
