@@ -94,7 +94,7 @@ def scores(
     json: JsonOption = False,
 ) -> None:
     """Show scores, or write them to files. A mean over tasks is given once all are scored."""
-    from actstore.present.scores import show_scores
+    from actstore.present.scores import records, show_scores
     from actstore.present.terminal import as_json, lines
     from actstore.store import open_store
     from actstore.store.score_export import ScoreQuery, export_scores, select_scores
@@ -107,7 +107,7 @@ def scores(
         lines(f"{len(written):,} files written to {out}." if folder else f"{out} written.")
         return
     table = select_scores(opened, query)
-    as_json(table.to_dict("records")) if json else show_scores(table)
+    as_json(records(table)) if json else show_scores(table)
 
 
 def compare(
@@ -139,18 +139,20 @@ def compare(
     json: JsonOption = False,
 ) -> None:
     """Set a published table of scores beside ours, layer by layer and task by task."""
-    from actstore.present.scores import show_scores
+    from actstore.present.scores import records, show_scores
     from actstore.present.terminal import as_json, lines
-    from actstore.report.compare import OurScores, Reading, compare
+    from actstore.report.compare import OurScores
+    from actstore.report.compare import compare as run
+    from actstore.report.published import Reading
     from actstore.store import open_store
     from actstore.store.score_export import write_table
 
     renamed = renamings(rename_checkpoint or [])
     ours = OurScores(suite, model, pooling, "" if transform == "none" else transform)
     reading = Reading(their_model, checkpoint, layer, layer_offset, renamed, percent)
-    comparison = compare(open_store(store), published, ours, reading)
+    comparison = run(open_store(store), published, ours, reading)
     if out is not None:
         lines(f"{write_table(comparison.cells, out)} written.")
         return
     table = comparison.table(by)
-    as_json(table.to_dict("records")) if json else show_scores(table)
+    as_json(records(table)) if json else show_scores(table)

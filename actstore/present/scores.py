@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from actstore.evaluate import SuiteDescription, SuiteRow
 
+_MARKS = ("model", "checkpoint", "step", "pooling", "transform")
 _PYTHIA_410M = {"n_layers": 25, "hidden": 1024}
 
 
@@ -60,8 +62,23 @@ def show_suite(suite: SuiteDescription) -> None:
     )
 
 
+def records(scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """A table's rows for JSON, which has no NaN: null."""
+    found: list[dict[str, Any]] = json.loads(scores.to_json(orient="records", double_precision=15))
+    return found
+
+
 def show_scores(scores: pd.DataFrame) -> None:
-    """A table of scores, means or differences; a dash where there is nothing."""
+    """A table of scores, means or differences; a dash where there is nothing.
+
+    What is the same in all of several rows (the model, the pooling) is said above it once.
+    """
+    same = [name for name in _MARKS if name in scores and len(scores) > 1]
+    same = [name for name in same if scores[name].nunique(dropna=False) == 1]
+    said = [f"{name} {value}" for name in same if (value := scores[name].iloc[0]) != ""]
+    scores = scores.drop(columns=same)
+    if said:
+        lines(", ".join(said))
     columns = {str(name): _column(values) for name, values in scores.items()}
     table(list(columns), list(zip(*columns.values(), strict=True)))
 

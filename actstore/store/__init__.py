@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actstore.store.arrays import Shard
-from actstore.store.bundles import TaskBundle
+from actstore.store.bundles import NO_ROW, TaskBundle
 from actstore.store.checkpoint import CheckpointGroup
 from actstore.store.describe import StoreInfo, describe_store
 from actstore.store.evaluation_status import EvaluationStatus, FailedUnit, evaluation_status
@@ -19,6 +19,7 @@ from actstore.store.tokens import TokenisedText, TokenSample
 from actstore.store.verify import Problem, VerifyReport, verify_store
 
 __all__ = [
+    "NO_ROW",
     "CheckpointGroup",
     "CheckpointSpec",
     "CheckpointStatus",

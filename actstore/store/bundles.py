@@ -26,6 +26,8 @@ _TASKS = "tasks"
 _SUITES = "suites"
 _MANIFEST = "manifest.json"
 _CALLS = "calls"
+NO_ROW = -1
+"""Stands for an empty text in a task's calls: it has no token, so no model has a state of it."""
 _GROUP = "zarr.json"
 """What Zarr keeps in every folder."""
 
@@ -51,6 +53,7 @@ class TaskBundle:
     def rows(self) -> NDArray[np.int64]:
         """The rows of all texts the task uses, each once, in order of first use."""
         rows = self.calls()["rows"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        rows = rows[rows != NO_ROW]
         _, first = np.unique(rows, return_index=True)
         return cast(NDArray[np.int64], rows[np.sort(first)])
 

@@ -159,7 +159,11 @@ TABLES = (
             ("split", "string", "the split that is scored"),
             ("subset", "string", "the subset that is scored"),
             ("prompt_type", "string", "query, document or empty"),
-            ("rows", "list<int64>", "rows of the texts, in order, repeats kept"),
+            (
+                "rows",
+                "list<int64>",
+                "rows of the texts, in order, with repeats; -1: an empty text",
+            ),
         ),
     ),
     TableDeclaration(

@@ -17,20 +17,25 @@ from dataclasses import dataclass, field, replace
 import datasets
 import numpy as np
 import pyarrow as pa
-from mteb.abstasks import AbsTask
+from mteb.abstasks import AbsTask, AbsTaskClassification, AbsTaskClustering
+from mteb.abstasks.clustering_legacy import AbsTaskClusteringLegacy
 
-from actstore.errors import ActstoreError, InvalidInputError, InvalidTextError, raise_failed
+from actstore.errors import ActstoreError, InvalidInputError, raise_failed
 from actstore.evaluate.collection.bundle import FrozenData, freeze, versions
 from actstore.evaluate.collection.record import EncodeCall, record_calls
 from actstore.evaluate.collection.sources import loaded, pinned_revision
+from actstore.evaluate.fast import quicken
 from actstore.evaluate.suites import catalogue
 from actstore.evaluate.suites.resolve import resolve_suite
 from actstore.evaluate.suites.selection import Suite, TaskSelection
 from actstore.progress import progress
-from actstore.store import Json, Store
+from actstore.store import NO_ROW, Json, Store
 
 _TEXTS_AT_ONCE = 200_000
 """Texts are appended for several tasks at once: every appending begins a new shard."""
+_QUICKENED = (AbsTaskClassification, AbsTaskClustering, AbsTaskClusteringLegacy)
+"""What takes long to record: draws from hundreds of thousands of labels, scores of clusterings. Of
+other kinds nothing is scored while they are recorded."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,8 @@ def collect(store: Store, suite: Suite | str | Sequence[str]) -> CollectionRepor
 
     suite: as `resolve_suite` takes it. Tasks the store has are skipped; tasks collected before an
     interruption or beside others that fail stay. Raises UnknownNameError for an unknown suite or
-    task, InvalidInputError for data that cannot be loaded, InvalidTextError for a task with an
-    empty text; where these hold for some of several tasks, PartlyDoneError after all others.
+    task, InvalidInputError for data that cannot be loaded; where that holds for some of several
+    tasks, PartlyDoneError after all others.
     """
     began, before = time.monotonic(), len(store.text_rows())
     resolved = resolve_suite(suite)
@@ -98,13 +103,11 @@ def _collect_tasks(store: Store, suite: str, todo: Sequence[TaskSelection]) -> N
 def collect_task(selection: TaskSelection) -> CollectedTask:
     """Load a task, record what it encodes and freeze its data.
 
-    Raises InvalidInputError for data that cannot be loaded or a task that fails on them,
-    InvalidTextError for an empty text.
+    Raises InvalidInputError for data that cannot be loaded or a task that fails on them.
     """
     task = catalogue.new_task(selection.name, selection.splits, selection.subsets)
     with _quiet(), loaded(task) as commits:
         data, calls = _frozen(task)
-    _require_text(selection.name, calls)
     manifest: dict[str, Json] = {
         "name": selection.name,
         "type": task.metadata.type,
@@ -123,7 +126,7 @@ def _frozen(task: AbsTask) -> tuple[FrozenData, list[EncodeCall]]:
     """A loaded task's data and calls."""
     try:
         data = freeze(task)
-        return data, record_calls(task)
+        return data, record_calls(quicken(task) if isinstance(task, _QUICKENED) else task)
     except ActstoreError:
         raise
     except Exception as error:  # of a task's own code: the suite's others are not to suffer
@@ -148,7 +151,9 @@ class _Pending:
             self.write()
 
     def write(self) -> None:
+        self.texts.pop("", None)  # it has no token, and so no state to store
         rows = dict(zip(self.texts, self.store.add_texts([*self.texts]).tolist(), strict=True))
+        rows[""] = NO_ROW
         for task in self.tasks:
             calls = _calls_table(task.calls, rows)
             name = task.selection.name
@@ -198,16 +203,6 @@ def _widened(store: Store, selection: TaskSelection) -> TaskSelection:
         splits=tuple(dict.fromkeys((*selection.splits, *stored.splits))),
         subsets=tuple(dict.fromkeys((*selection.subsets, *stored.subsets))),
     )
-
-
-def _require_text(task: str, calls: Sequence[EncodeCall]) -> None:
-    for call in calls:
-        if "" in call.texts:
-            raise InvalidTextError(
-                f"{task} encodes an empty text (split {call.split}, subset {call.subset}, text "
-                f"{call.texts.index('')} of {len(call.texts)}): it has no token to pool. "
-                "Leave the task out of the suite."
-            )
 
 
 def _digest(data: FrozenData, calls: Sequence[EncodeCall]) -> str:

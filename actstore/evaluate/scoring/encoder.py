@@ -90,15 +90,29 @@ class StoreEncoder(AbsEncoder):
     ) -> NDArray[np.float32]:
         """(text, hidden) in float32; without a transform, exactly what is stored.
 
-        Raises UnknownTextError for a text that was never collected and MissingShardsError for one
-        that was never extracted.
+        An empty text has no token, and the vector of zeros: that is what mean pooling gives for it
+        in sentence-transformers. Raises UnknownTextError for a text that was never collected and
+        MissingShardsError for one that was never extracted.
         """
         asked = inputs.dataset["text"][:]
-        texts, vectors = self._of_task(task_metadata.name)
+        if "" not in asked:
+            return self._vectors_of(asked, task_metadata.name, hf_split, hf_subset)
+        there = np.flatnonzero([bool(text) for text in asked])
+        found = self._vectors_of(
+            [asked[place] for place in there], task_metadata.name, hf_split, hf_subset
+        )
+        vectors = np.zeros((len(asked), found.shape[1]), np.float32)
+        vectors[there] = found
+        return vectors
+
+    def _vectors_of(
+        self, asked: Sequence[str], task: str, split: str, subset: str
+    ) -> NDArray[np.float32]:
+        texts, vectors = self._of_task(task)
         try:
             places = [texts.places[text] for text in asked]
         except KeyError:
-            rows = self._rows_of(asked, task_metadata.name, hf_split, hf_subset)
+            rows = self._rows_of(asked, task, split, subset)
             return read_states(self.group, self.representation, rows)
         return vectors[places]
 

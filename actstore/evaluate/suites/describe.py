@@ -15,7 +15,7 @@ from actstore.evaluate.suites.counts import TextCount, count_texts
 from actstore.evaluate.suites.resolve import resolve_suite
 from actstore.evaluate.suites.selection import Suite, TaskSelection
 from actstore.evaluate.suites.shipped import SUITES, of_benchmark
-from actstore.store import Store
+from actstore.store import NO_ROW, Store
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class _Counted:
     @property
     def n_unique(self) -> int | None:
         if self.rows is not None:
-            return len(np.unique(self.rows))
+            return len(np.setdiff1d(self.rows, NO_ROW))
         return None if self.bound is None else self.bound.n_unique
 
 
@@ -136,7 +136,11 @@ def _row(suite: Suite, counted: Sequence[_Counted]) -> SuiteRow:
     tasks = [catalogue.text_task(task.name) for task in suite.tasks]
     rows = [one.rows for one in counted if one.rows is not None]
     exact = len(rows) == len(counted)
-    n_unique = len(np.unique(np.concatenate(rows))) if exact else _sum(c.n_unique for c in counted)
+    n_unique = (
+        len(np.setdiff1d(np.concatenate(rows), NO_ROW))
+        if exact
+        else _sum(c.n_unique for c in counted)
+    )
     return SuiteRow(
         name=suite.name,
         n_tasks=suite.n_scores,

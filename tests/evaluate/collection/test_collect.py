@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -10,10 +14,10 @@ import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict
 
-from actstore.errors import InvalidInputError, InvalidTextError, PartlyDoneError
+from actstore.errors import InvalidInputError, PartlyDoneError
 from actstore.evaluate import Suite, TaskSelection, collect
 from actstore.evaluate.collection.collect import collect_task
-from actstore.store import Store, create_store
+from actstore.store import NO_ROW, Store, create_store, open_store
 from tests.support.mteb_data import SmallHub
 from tests.support.vector_store import suite_of
 
@@ -44,11 +48,32 @@ def test_a_suite_is_defined_once_its_tasks_are_there(store: Store) -> None:
     assert store.suite("small")["tasks"][0]["averaged"] == [["test", "default"]]
 
 
+def test_tasks_that_fail_do_not_keep_others_from_being_collected(
+    store: Store, small_hub: SmallHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unscored = {"sentence1": ["a", "b"], "sentence2": ["c", "d"]}
+    data = {"default": DatasetDict(test=Dataset.from_dict(unscored))}
+    with monkeypatch.context() as patch:
+        patch.setitem(small_hub.data, "mteb/sickr-sts", data)
+        with pytest.raises(PartlyDoneError) as error:
+            collect(store, suite_of("RonSTS", "STSBenchmark", "SICK-R", "STS12"))
+    told = str(error.value)
+    assert "2 of 4 tasks of small collected" in told
+    assert "- RonSTS: The data of RonSTS could not be loaded" in told
+    assert "- SICK-R: SICK-R fails on its own data: " in told
+    assert error.value.exit_code == 1
+    assert store.tasks() == ["STS12", "STSBenchmark"]
+    mended = collect(store, suite_of("STSBenchmark", "SICK-R", "STS12"))
+    assert mended.collected == ("SICK-R",)
+
+
 def test_the_manifest_tells_where_the_data_came_from(store: Store) -> None:
     collect(store, suite_of("MassiveIntentClassification"))
     manifest = store.task("MassiveIntentClassification").manifest
     assert manifest["dataset"]["path"] == "mteb/amazon_massive_intent"
-    assert len(manifest["dataset"]["revision"]) == 40
+    revision = manifest["dataset"]["revision"]
+    assert len(revision) == 40
+    assert manifest["commits"] == {"mteb/amazon_massive_intent": revision}
     assert manifest["type"] == "Classification"
     assert manifest["selection"]["subsets"] == ["en"]
     assert {*manifest["versions"]} >= {"mteb", "datasets", "scikit-learn"}
@@ -63,6 +88,15 @@ def test_another_revision_of_the_data_is_collected_again(store: Store) -> None:
     store.write_task("STSBenchmark", outdated, bundle.calls(), tables)
     assert collect(store, suite_of("STSBenchmark")).collected == ("STSBenchmark",)
     assert store.task("STSBenchmark").manifest == bundle.manifest
+
+
+def test_a_bundle_of_unknown_commits_is_collected_again(store: Store) -> None:
+    collect(store, suite_of("STSBenchmark"))
+    bundle = store.task("STSBenchmark")
+    unknown = {key: value for key, value in bundle.manifest.items() if key != "commits"}
+    tables = {"000-test": bundle.table("000-test")}
+    store.write_task("STSBenchmark", unknown, bundle.calls(), tables)
+    assert collect(store, suite_of("STSBenchmark")).collected == ("STSBenchmark",)
 
 
 def test_suites_that_share_a_task_do_not_take_each_others_subsets(store: Store) -> None:
@@ -88,15 +122,34 @@ def test_the_digest_follows_the_data_and_not_the_order_of_loading(
     assert collect_task(selection).manifest["digest"] not in digests
 
 
-def test_an_empty_text_names_the_task_and_where(
+def test_the_digest_follows_instructions_and_the_side_of_a_search(
+    small_hub: SmallHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    selection, path = suite_of("InstructIR").tasks[0], "mteb/InstructIR-mteb"
+    task = collect_task(selection)
+    said = small_hub.data[path]["instruction"]["test"]
+    assert task.calls[0].texts[0].endswith(f" {said[0]['instruction']}")
+    others = DatasetDict(test=said.map(lambda row: {"instruction": f"{row['instruction']}!"}))
+    with monkeypatch.context() as patch:
+        patch.setitem(small_hub.data, path, {**small_hub.data[path], "instruction": others})
+        assert collect_task(selection).manifest["digest"] != task.manifest["digest"]
+    sideless = [replace(call, prompt_type="") for call in task.calls]
+    monkeypatch.setattr(f"{collect.__module__}.record_calls", lambda _: sideless)
+    assert collect_task(selection).manifest["digest"] != task.manifest["digest"]
+    monkeypatch.setattr(f"{collect.__module__}.record_calls", lambda _: task.calls)
+    assert collect_task(selection).manifest["digest"] == task.manifest["digest"]
+
+
+def test_an_empty_text_is_collected_without_a_row(
     store: Store, small_hub: SmallHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = {"sentence1": ["a", "b"], "sentence2": ["c", ""], "score": [0.0, 1.0]}
     data = {"default": DatasetDict(test=Dataset.from_dict(rows))}
     monkeypatch.setitem(small_hub.data, "mteb/sickr-sts", data)
-    with pytest.raises(InvalidTextError, match=r"SICK-R .*split test.*text 1 of 2"):
-        collect(store, suite_of("SICK-R"))
-    assert len(store.text_rows()) == 0
+    collect(store, suite_of("SICK-R"))
+    assert store.texts()["text"].tolist() == ["a", "b", "c"]
+    assert store.task("SICK-R").calls()["rows"].to_pylist() == [[0, 1], [2, NO_ROW]]
+    assert store.task("SICK-R").rows().tolist() == [0, 1, 2]
 
 
 def test_reranking_without_its_candidates_is_refused(
@@ -124,3 +177,26 @@ def test_the_demo_suite_collects_without_a_hub(store: Store) -> None:
     assert len(types) >= 4
     rows = np.concatenate([store.task(name).rows() for name in report.collected])
     assert {*rows.tolist()} == {*store.text_rows().tolist()}
+
+
+_KILLED_BEFORE_TASKS_ARE_WRITTEN = """
+import os, signal, sys
+from actstore.evaluate import collect
+from actstore.store import Store, open_store
+
+Store.write_task = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+collect(open_store(sys.argv[1]), "DocstringPairClassification")
+"""
+
+
+def test_a_kill_between_texts_and_tasks_leaves_a_store_that_is_gone_on_with(store: Store) -> None:
+    command = [sys.executable, "-c", _KILLED_BEFORE_TASKS_ARE_WRITTEN, store.url]
+    killed = subprocess.run(command, check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    left = open_store(store.url)
+    assert left.tasks() == []
+    n_texts = len(left.text_rows())
+    assert n_texts > 0
+    assert collect(left, "DocstringPairClassification").new_texts == 0
+    rows = left.task("DocstringPairClassification").rows()
+    assert {*rows.tolist()} == {*range(n_texts)}

@@ -161,3 +161,26 @@ def test_transformed_states_are_what_mteb_scores(store: Store) -> None:
 def test_several_layers_must_be_combined(store: Store) -> None:
     with pytest.raises(InvalidInputError, match="transform='mean' or transform='concat'"):
         StoreEncoder(store, MODEL, checkpoint="step1", layer=[0, 1])
+
+
+def test_an_empty_text_is_the_vector_of_zeros(
+    tmp_path: Path, small_hub: SmallHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "mteb/AskUbuntuDupQuestions"
+    data = small_hub.data[path]
+    emptied = data["corpus"].map(
+        lambda row, i: {"text": "" if i % 5 == 0 else row["text"]}, with_indices=True
+    )
+    monkeypatch.setitem(small_hub.data, path, {**data, "corpus": emptied})
+    store = vector_store(tmp_path, suite_of("AskUbuntuDupQuestions"), checkpoints=("step1",))
+
+    class ZerosForNothing(VectorModel):
+        def encode(self, inputs: object, **kwargs: object) -> np.ndarray:
+            texts = [text for batch in inputs for text in batch["text"]]  # type: ignore[attr-defined]
+            known = text_vectors([text or "nothing" for text in texts], 1)
+            return known * np.array([[bool(text)] for text in texts], np.float32)
+
+    expected = scores_of(ZerosForNothing(), mteb.get_task("AskUbuntuDupQuestions"))
+    found = scores_of(encoder_of(store, layer=1), mteb.get_task("AskUbuntuDupQuestions"))
+    assert leaves(found) == leaves(expected)
+    assert "" not in store.texts()["text"].tolist()
