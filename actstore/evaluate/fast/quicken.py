@@ -26,6 +26,7 @@ from actstore.evaluate.fast.classification import QuickDraws, QuickFits, QuickMe
 from actstore.evaluate.fast.clustering import QuickSets, with_label_codes
 from actstore.evaluate.fast.multilabel import QuickMultilabel
 from actstore.evaluate.fast.pairs import QuickPairs, QuickSimilarity, unfolded
+from actstore.evaluate.fast.reranking import quicken_reranking
 from actstore.evaluate.fast.tables import as_table, map_leaves
 
 KNOWN_MTEB = frozenset({"2.26.24"})
@@ -60,15 +61,17 @@ class Quickening:
 def quicken(task: AbsTask) -> AbsTask:
     """A task with the same scores, to the last bit, in less time.
 
-    The task given is left as it is. It is returned where it is unknown: of another version of
-    mteb, of another type, with code of its own, or without its data.
+    The model's vectors must depend on the texts alone, as stored ones do: of pairs and searches it
+    is asked for each distinct text once. The task given is left as it is. It is returned where it
+    is unknown: of another version of mteb, of another type, with code of its own, or without its
+    data.
     """
     texts_only = task.metadata.modalities == ["text"]
     if not texts_only or not task.data_loaded or _mteb_version() not in KNOWN_MTEB:
         return task
     fitting = (one for one in QUICKENINGS if one.fits(task))
     quickening = next(fitting, None)
-    return task if quickening is None else quickening.apply(task)
+    return quicken_reranking(task) if quickening is None else quickening.apply(task)
 
 
 def _tables(_: AbsTask, data: Any) -> Any:

@@ -132,6 +132,8 @@ def _blocks(n_rows: int, hidden: int) -> Iterator[slice]:
 
 def _is_by_row(model: Any) -> bool:
     """Whether the model's similarity of a pair is known to depend on the pair alone."""
-    own = getattr(type(model), "similarity_pairwise", None) is AbsEncoder.similarity_pairwise
+    if not isinstance(model, AbsEncoder):
+        return False
+    own = getattr(model.similarity_pairwise, "__func__", None) is AbsEncoder.similarity_pairwise
     simple = (ScoringFunction.COSINE, ScoringFunction.DOT_PRODUCT)
     return own and model.mteb_model_meta.similarity_fn_name in simple

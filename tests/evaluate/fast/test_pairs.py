@@ -112,9 +112,10 @@ def test_folded_pairs_have_mtebs_scores() -> None:
     assert_same(task, GivenVectors(vectors()))
 
 
-def test_a_single_folded_pair_has_mtebs_scores() -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_single_folded_pair_has_mtebs_scores(dtype: str) -> None:
     columns = {"sentence1": [["t1"]], "sentence2": [["t2"]], "labels": [[1]]}
-    assert_same(task_with(CLASSIFICATION, test=columns), GivenVectors(vectors()))
+    assert_same(task_with(CLASSIFICATION, test=columns), GivenVectors(vectors(dtype=dtype)))
 
 
 @pytest.mark.parametrize("name", BOTH)

@@ -41,6 +41,10 @@ def test_all_tasks_of_known_types_are_quickened() -> None:
     assert all(quicken(loaded(name)) is not loaded(name) for name in OF_KNOWN_TYPES)
 
 
+def test_reranking_is_quickened_with_the_rest() -> None:
+    assert quicken(loaded("SciDocsRR")) is not loaded("SciDocsRR")
+
+
 def test_the_task_given_stays_as_it_is() -> None:
     task = loaded_task(NAME)
     kind, data, state = type(task), task.dataset, task.np_rng.bit_generator.state
