@@ -112,17 +112,26 @@ def _nothing_else() -> Iterator[None]:
 
     What `datasets` prepares from the files is deleted at the end, as the store keeps it.
     """
-    root = Path(datasets.config.HF_DATASETS_CACHE)
-    root.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        # On a network disk an open file keeps its folder from being deleted.
-        temporary = tempfile.TemporaryDirectory("", "actstore-", root, ignore_cleanup_errors=True)
-        folder = stack.enter_context(temporary)
+        folder = stack.enter_context(_scratch_folder())
         for module in (datasets.config, constants):
             stack.enter_context(_set_to(module, "HF_HUB_OFFLINE", True))
         stack.enter_context(_set_to(datasets.config, "HF_DATASETS_CACHE", Path(folder)))
         stack.enter_context(_set_to(constants, "HF_HUB_CACHE", folder))
         yield
+
+
+def _scratch_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder where prepared data would be kept, or for temporary files if that is read-only.
+
+    On a network disk an open file keeps its folder from being deleted: that is no error.
+    """
+    root = Path(datasets.config.HF_DATASETS_CACHE)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory("", "actstore-", root, ignore_cleanup_errors=True)
+    except OSError:
+        return tempfile.TemporaryDirectory("", "actstore-", ignore_cleanup_errors=True)
 
 
 @contextmanager

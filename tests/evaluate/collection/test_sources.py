@@ -241,3 +241,13 @@ def test_settings_are_put_back_and_prepared_data_deleted(cut_off: CutOff, tmp_pa
     assert not constants.HF_HUB_OFFLINE
     assert not datasets.config.HF_HUB_OFFLINE
     assert [*(tmp_path / ".cache" / "datasets").iterdir()] == []
+
+
+def test_a_cache_that_may_only_be_read_is_enough(
+    cut_off: CutOff, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    online = collected("STSBenchmark")
+    cut_off()
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "file" / "datasets")
+    assert collected("STSBenchmark") == online
