@@ -37,7 +37,9 @@ def renamings(pairs: list[str]) -> dict[str, str]:
     """Their names -> ours, of `THEIRS=OURS`. Raises InvalidInputError."""
     for pair in pairs:
         if not all(pair.partition("=")):
-            raise InvalidInputError(f"{pair!r} is no renaming. Write: --rename-checkpoint A=B")
+            raise InvalidInputError(
+                f"{pair!r} is no renaming. Write: --rename-checkpoint THEIRS=OURS"
+            )
     return dict(pair.split("=", 1) for pair in pairs)
 
 

@@ -7,36 +7,20 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import actstore
-from actstore.__main__ import main
+from tests.support.command_line import Run, command_line
 from tests.support.hub import use_cache
 from tests.support.tiny_models import save_tiny_model, tiny_texts
-
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Run `actstore …` in a folder of its own: exit code, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
     use_cache(monkeypatch, tmp_path / "hub")
-
-    def call(command: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["actstore", *command.split()])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, re.sub(r"\s+", " ", captured.err)
-
-    return call
+    return command_line(monkeypatch, capsys, tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -230,9 +214,27 @@ def test_a_missing_extra_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     assert "pip install 'actstore[eval]'" in err
 
 
+COMMANDS = [
+    "suites",
+    "fetch",
+    "collect",
+    "plan",
+    "extract",
+    "eval",
+    "scores",
+    "compare",
+    "metrics",
+    "info",
+    "status",
+    "verify",
+    "report",
+    "demo",
+]
+
+
 def test_help_names_every_command_and_the_exit_codes() -> None:
     command = [sys.executable, "-m", "actstore", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    for name in ("collect", "plan", "extract", "eval", "metrics", "info", "status", "verify"):
+    for name in COMMANDS:
         assert re.search(rf"\b{name}\b", done.stdout)
     assert "Exit codes" in done.stdout

@@ -33,7 +33,8 @@ def resolve_suite(suite: Suite | str | Sequence[str], store: Store | None = None
         return named
     tasks = split_tasks(suite)
     if len(tasks) == 1 and "[" not in suite:
-        known = [*SUITES, *catalogue.benchmarks(), *catalogue.tasks()]
+        collected = [] if store is None else store.suites()
+        known = [*collected, *SUITES, *catalogue.benchmarks(), *catalogue.tasks()]
         look_up("suite or task", tasks[0], known, "List them: actstore suites.")
     return suite_of_tasks(tasks, store)
 
