@@ -104,11 +104,11 @@ def test_a_suites_tasks_are_listed_with_their_counts(run: Run) -> None:
     ("command", "says"),
     [
         ("scores vectors.zarr --by tusk", "'task'"),
-        ("scores vectors.zarr --suite STS12", "actstore collect"),
+        ("scores vectors.zarr --suite STS12", "There are: small, SICK-R"),
         ("compare vectors.zarr --with none.csv", "none.csv"),
         ("compare vectors.zarr --with vectors.zarr --rename-checkpoint main", "THEIRS=OURS"),
         ("eval vectors.zarr --suite small --transform l3", "no step 'l3'"),
-        ("eval vectors.zarr --suite smell --pooling mean", "small"),
+        ("eval vectors.zarr --suite smell --pooling mean", "Did you mean 'small'"),
         ("suites layer-by-layers", "layer-by-layer"),
         ("fetch", "give --suite or --model"),
     ],
