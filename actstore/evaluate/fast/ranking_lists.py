@@ -198,10 +198,10 @@ def _coded(names: Iterable[str]) -> tuple[pa.Array, NDArray[np.int32]]:
 
 
 def _integers(values: Sequence[Any]) -> Ints:
-    wrong = next((value for value in values if not isinstance(value, (int, np.integer))), None)
-    if wrong is not None:
+    wrong = [value for value in values if not isinstance(value, (int, np.integer))]
+    if wrong:
         raise InvalidInputError(
-            f"A document is judged {wrong!r}; judgements must be integers. Give the task whole "
+            f"A document is judged {wrong[0]!r}; judgements must be integers. Give the task whole "
             "grades in its dataset_transform."
         )
     return np.array(values, np.int64)
