@@ -102,14 +102,16 @@ def take_snapshot(
     only: Sequence[str] | None = None,
     without: Sequence[str] = (),
     offline: bool = False,
+    fetch: str = "",
 ) -> Snapshot:
     """A repository's files at a revision; those that are not in the hub cache are downloaded.
 
-    only, without: patterns of paths. offline: look into the cache alone, as with
-    HF_HUB_OFFLINE. Nothing is asked of the hub if the cache has all files of a commit. Raises
-    InvalidInputError if files are missing, or are not of the commit that was asked for.
+    only, without: patterns of paths. offline: look into the cache alone, as with HF_HUB_OFFLINE.
+    fetch: the options of `actstore fetch` that get it, for messages. Nothing is asked of the hub if
+    the cache has all files of a commit. Raises InvalidInputError if files are missing, or are not
+    of the commit that was asked for.
     """
-    wanted = _Wanted(kind, repo, revision, None if only is None else (*only,), (*without,))
+    wanted = _Wanted(kind, repo, revision, None if only is None else (*only,), (*without,), fetch)
     if _COMMIT.fullmatch(revision) and (found := _cached(wanted)):
         return found
     return replace(_snapshot(wanted, offline=offline or not _hub_answers()), was_there=offline)
@@ -122,6 +124,7 @@ class _Wanted:
     revision: str
     only: tuple[str, ...] | None
     without: tuple[str, ...]
+    fetch: str
 
     def includes(self, path: str) -> bool:
         chosen = self.only is None or any(fnmatch(path, pattern) for pattern in self.only)
@@ -179,7 +182,7 @@ def _listed_files(wanted: _Wanted, commit: str) -> dict[str, int]:
     except CachedRepoTreeNotFoundError as error:
         raise InvalidInputError(
             f"The hub cache {constants.HF_HUB_CACHE} has files of the {wanted.kind} {wanted.repo} "
-            f"at {commit}, but no list of them: some may be missing."
+            f"at {commit}, but no list of them: some may be missing. {_how_to_fetch(wanted)}"
         ) from error
     return {file.path: file.size for file in tree if wanted.includes(file.path)}
 
@@ -214,7 +217,7 @@ def _cannot_get(wanted: _Wanted, error: Exception, offline: bool) -> str:
         whole = "only in part" if isinstance(error, IncompleteSnapshotError) else "not"
         return (
             f"{what} is {whole} in the hub cache {constants.HF_HUB_CACHE}, "
-            f"and the hub {constants.ENDPOINT} is out of reach."
+            f"and the hub {constants.ENDPOINT} is out of reach. {_how_to_fetch(wanted)}"
         )
     reason = str(error).strip().partition("\n")[0]
     message = f"{what} cannot be downloaded ({type(error).__name__}: {reason})."
@@ -222,3 +225,7 @@ def _cannot_get(wanted: _Wanted, error: Exception, offline: bool) -> str:
         where = f"{'datasets/' * (wanted.kind == 'dataset')}{wanted.repo}"
         message += f" Ask for access at {constants.ENDPOINT}/{where}, then: hf auth login."
     return message
+
+
+def _how_to_fetch(wanted: _Wanted) -> str:
+    return f"Where there is a network, run: actstore fetch {wanted.fetch}".rstrip()

@@ -56,24 +56,27 @@ def dataset_snapshot(task: AbsTask) -> Snapshot:
 
     Files of subsets that the task is narrowed from are left out. Raises InvalidInputError.
     """
-    repo, revision = _source(task)
+    (repo, revision), name = _source(task), task.metadata.name
     offline = bool(datasets.config.HF_HUB_OFFLINE)  # also true with HF_DATASETS_OFFLINE
+    without, fetch = _unused_files(task, repo, revision, offline), f"--suite {name}"
     try:
-        without = _unused_files(task, repo, revision, offline)
-        return take_snapshot("dataset", repo, revision, without=without, offline=offline)
+        return take_snapshot(
+            "dataset", repo, revision, without=without, offline=offline, fetch=fetch
+        )
     except InvalidInputError as error:
-        raise InvalidInputError(
-            f"{_could_not_be_loaded(task)}. {error} "
-            f"Where there is a network, run: actstore fetch --suite {task.metadata.name}"
-        ) from error
+        raise InvalidInputError(f"The data of {name} could not be loaded. {error}") from error
 
 
 def _load(task: AbsTask) -> None:
     try:
         task.load_data()
     except Exception as error:
+        name, (repo, revision) = task.metadata.name, _source(task)
         reason = str(error).strip().partition("\n")[0]
-        message = f"{_could_not_be_loaded(task)}: {type(error).__name__}: {reason}"
+        message = (
+            f"The data of {name} could not be loaded from {repo} at revision {revision}: "
+            f"{type(error).__name__}: {reason}"
+        )
         if isinstance(error, (ConnectionError, FileNotFoundError)):
             message += (
                 ". Only the data set that mteb pins for a task is within reach while it loads: "
@@ -86,13 +89,6 @@ def _source(task: AbsTask) -> tuple[str, str]:
     """The repository and the revision that mteb pins, of the class: it may read a folder now."""
     source = type(task).metadata.dataset
     return source["path"], source["revision"]
-
-
-def _could_not_be_loaded(task: AbsTask) -> str:
-    repo, revision = _source(task)
-    return (
-        f"The data of {task.metadata.name} could not be loaded from {repo} at revision {revision}"
-    )
 
 
 @contextmanager

@@ -44,5 +44,7 @@ def _snapshots(source: Source, pickled: bool) -> list[Snapshot]:
         return of_base
     patterns = [*_SMALL, *(["*.py"] if source.trust_remote_code else [])]
     weights = [path.name for path in own_weight_files(source, pickled=pickled)]
-    taken = take_snapshot("model", source.name, source.revision, only=[*patterns, *weights])
+    fetch = f"--model {source.name} --checkpoints {source.checkpoint}"
+    only = [*patterns, *weights]
+    taken = take_snapshot("model", source.name, source.revision, only=only, fetch=fetch)
     return [taken, *of_base]
