@@ -87,7 +87,7 @@ def own_weight_files(source: Source, *, pickled: bool = False) -> list[Path]:
         f"{source.model} has no safetensors weights at {source.checkpoint}"
         f"{f' and no {pickle}.bin' if pickled else ''}. "
         + (
-            "Offline, download them first: hf download MODEL --revision REVISION. "
+            "Offline, download them first: actstore fetch --model MODEL --checkpoints REVISION. "
             * (source.revision is not None)
         )
         + "Convert them, or allow pickled weights, which can run code: --pickled-weights."
@@ -195,7 +195,7 @@ def _unknown(model: str, checkpoint: str, error: OSError) -> Exception:
         return UnknownNameError(
             f"There is no model {model!r} here or on the hub ({reason}). "
             f"Models in this machine's cache: {', '.join(cached_models()) or 'none'}. "
-            "Offline, download it first where there is a network: hf download MODEL."
+            "Offline, download it first where there is a network: actstore fetch --model MODEL."
         )
     try:
         look_up(f"checkpoint of {model}", checkpoint, known, "These are the revisions known here.")
