@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benchmarks.evaluate_fast import fast_rows
@@ -24,7 +24,7 @@ from benchmarks.evaluate_scores import one_quiet_thread
 from benchmarks.evaluate_tasks import SELECTIONS, Settings
 from benchmarks.timing import Row, target_table
 
-BENCHMARKS: dict[str, Callable[[Settings], list[Row]]] = {
+BENCHMARKS: dict[str, Callable[[Settings], Iterable[Row]]] = {
     "floor": floor_rows,
     "fast": fast_rows,
     "layers": layers_rows,
@@ -35,10 +35,11 @@ _LAYERS = {"floor": 4, "layers": 25}
 
 
 def run(settings: Settings, name: str) -> list[Row]:
-    """The rows of a benchmark, printed as they are measured."""
-    rows = BENCHMARKS[name](settings)
-    for row in rows:
+    """The rows of a benchmark, each printed as soon as it is measured."""
+    rows = []
+    for row in BENCHMARKS[name](settings):
         print(f"{name}: {row.what}: {row.measured}", flush=True)
+        rows.append(row)
     return rows
 
 

@@ -9,7 +9,7 @@ part of no side.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from mteb.abstasks import AbsTask
@@ -69,8 +69,8 @@ class Sides:
         return [StoreEncoder(self.store, MODEL, layer=i, **where) for i in range(len(self.layers))]
 
 
-def floor_rows(settings: Settings) -> list[Row]:
-    return [floor_row(settings, name) for name in settings.tasks or TASKS]
+def floor_rows(settings: Settings) -> Iterator[Row]:
+    return (floor_row(settings, name) for name in settings.tasks or TASKS)
 
 
 def floor_row(settings: Settings, name: str) -> Row:

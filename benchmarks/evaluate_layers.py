@@ -12,6 +12,7 @@ import json
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from actstore.evaluate import EvaluationRequest, evaluate
@@ -24,8 +25,8 @@ from benchmarks.timing import Row, cost
 TASKS = ("STSBenchmark", "EmotionClassification")
 
 
-def layers_rows(settings: Settings) -> list[Row]:
-    return [layers_row(settings, name) for name in settings.tasks or TASKS]
+def layers_rows(settings: Settings) -> Iterator[Row]:
+    return (layers_row(settings, name) for name in settings.tasks or TASKS)
 
 
 def layers_row(settings: Settings, name: str) -> Row:

@@ -66,13 +66,16 @@ def cluster_sets(name: str, stats: Stats, scale: float, rng: Numbers) -> Dataset
     size = max(4 * n_labels, round(scale * stats["num_samples"] / n_sets))
     known = int(stats["label_statistics"]["unique_labels"])
     per_label = max(4, round(scale * stats["text_statistics"]["unique_texts"] / known))
+    used = np.zeros(known, np.int64)
     rows: dict[str, list[Any]] = {"sentences": [], "labels": []}
     for _ in range(n_sets):
-        chosen = rng.choice(known, n_labels, replace=False)
-        topics = rng.choice(chosen, size)
-        numbers = topics + known * rng.integers(per_label, size=size)
-        rows["sentences"].append([f"{t} {n}" for t, n in zip(topics, numbers, strict=True)])
-        rows["labels"].append([f"label {topic}" for topic in topics])
+        topics = np.sort(rng.choice(rng.choice(known, n_labels, replace=False), size))
+        turns = used[topics] + np.arange(size) - np.searchsorted(topics, topics)
+        used += np.bincount(topics, minlength=known)
+        texts = [f"{t} {t + known * i}" for t, i in zip(topics, turns % per_label, strict=True)]
+        order = rng.permutation(size)
+        rows["sentences"].append([texts[i] for i in order])
+        rows["labels"].append([f"label {topics[i]}" for i in order])
     return DatasetDict(test=Dataset.from_dict(rows))
 
 
