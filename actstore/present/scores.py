@@ -71,16 +71,20 @@ def records(scores: pd.DataFrame) -> list[dict[str, Any]]:
 def show_scores(scores: pd.DataFrame) -> None:
     """A table of scores, means or differences; a dash where there is nothing.
 
-    What is the same in all of several rows (the model, the pooling) is said above it once.
+    What is the same in all of several rows (the model, the pooling) is said above it once; steps,
+    which checkpoints' names say, and the count of scored tasks where all are, are left out.
     """
     same = [name for name in _MARKS if name in scores and len(scores) > 1]
     same = [name for name in same if scores[name].nunique(dropna=False) == 1]
     said = [f"{name} {value}" for name in same if (value := scores[name].iloc[0]) != ""]
-    scores = scores.drop(columns=same)
+    complete = "n_scored" in scores and bool((scores["n_scored"] == scores["n_tasks"]).all())
+    idle = ["step", *(["mean_of_scored", "n_scored"] if complete else [])]
+    scores = scores.drop(columns=[*same, *idle], errors="ignore")
     if said:
         lines(", ".join(said))
     columns = {str(name): _column(values) for name, values in scores.items()}
-    table(list(columns), list(zip(*columns.values(), strict=True)))
+    headings = [name.replace("_", " ") for name in columns]
+    table(headings, list(zip(*columns.values(), strict=True)))
 
 
 def _count(count: int | None) -> int | str:
