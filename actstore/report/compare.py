@@ -73,7 +73,7 @@ def _choose(store: Store, scores: pd.DataFrame, ours: OurScores) -> pd.DataFrame
     for column, value in wanted.items():
         known = sorted(map(str, scores[column].unique()))
         if value is None and len(known) > 1:
-            shown = ", ".join(repr(name) for name in known)
+            shown = ", ".join(name or "none" for name in known)
             raise InvalidInputError(
                 f"{store.url} has scores of {len(known)} {column}s: {shown}. Say which one: "
                 f"--{column} NAME"
