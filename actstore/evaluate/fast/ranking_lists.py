@@ -8,7 +8,8 @@ with.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
@@ -46,10 +47,34 @@ class PackedLists(Mapping[str, Value]):
         """The same mapping, packed. Raises InvalidInputError for a grade that is no integer."""
         if isinstance(plain, cls):
             return plain
-        found: dict[tuple[Any, ...], int] = {}
-        which = [found.setdefault(cls._key(value), len(found)) for value in plain.values()]
-        offsets = _offsets([len(key) for key in found])
-        return cls._of_items(list(plain), which, offsets, [item for key in found for item in key])
+        queries, sizes = pa.array(list(plain), pa.string()), [*map(len, plain.values())]
+        names = [document for value in plain.values() for document in value]
+        documents = pa.chunked_array([pa.array(names, pa.string())])
+        return cls.of_items(queries, np.array(sizes, np.int64), documents, cls._grades(plain))
+
+    @classmethod
+    def of_items(
+        cls, queries: pa.Array, sizes: Ints, documents: pa.ChunkedArray, grades: Ints | None = None
+    ) -> Self:
+        """Of the items of all lists, one list after the other.
+
+        queries: each once. sizes: (query,). documents, grades: (item,).
+        """
+        names, codes = encoded(documents)
+        items = codes[:, None] if grades is None else np.stack([codes, grades], axis=1)
+        raw, width = items.tobytes(), items.itemsize * items.shape[1]
+        cuts = (_offsets(sizes) * width).tolist()
+        found: dict[bytes, int] = {}
+        which = [found.setdefault(raw[a:b], len(found)) for a, b in itertools.pairwise(cuts)]
+        kept = np.frombuffer(b"".join(found), items.dtype).reshape(-1, items.shape[1])
+        return cls(
+            queries=queries,
+            which=np.array(which, np.int32),
+            offsets=_offsets(np.array([len(one) // width for one in found], np.int64)),
+            codes=kept[:, 0].astype(np.int32),
+            documents=names,
+            grades=None if grades is None else kept[:, 1].astype(np.int64),
+        )
 
     @classmethod
     def from_tables(cls, tables: Mapping[str, pa.Table]) -> Self:
@@ -126,15 +151,8 @@ class PackedLists(Mapping[str, Value]):
         raise NotImplementedError
 
     @staticmethod
-    def _key(value: Any) -> tuple[Any, ...]:
-        """The items of a value, which tell it from others."""
-        raise NotImplementedError
-
-    @classmethod
-    def _of_items(
-        cls, queries: Sequence[str], which: Sequence[int], offsets: Ints, items: Iterable[Any]
-    ) -> Self:
-        raise NotImplementedError
+    def _grades(plain: Mapping[str, Any]) -> Ints | None:
+        return None
 
 
 class Candidates(PackedLists[list[str]]):
@@ -142,17 +160,6 @@ class Candidates(PackedLists[list[str]]):
 
     def _value(self, one: int) -> list[str]:
         return self._documents_of(one)
-
-    @staticmethod
-    def _key(value: Any) -> tuple[Any, ...]:
-        return tuple(value)
-
-    @classmethod
-    def _of_items(
-        cls, queries: Sequence[str], which: Sequence[int], offsets: Ints, items: Iterable[Any]
-    ) -> Self:
-        documents, codes = _coded(items)
-        return cls(_strings(queries), np.array(which, np.int32), offsets, codes, documents)
 
 
 class Judgements(PackedLists[dict[str, int]]):
@@ -164,17 +171,8 @@ class Judgements(PackedLists[dict[str, int]]):
         return dict(zip(self._documents_of(one), grades.tolist(), strict=True))
 
     @staticmethod
-    def _key(value: Any) -> tuple[Any, ...]:
-        return tuple(value.items())
-
-    @classmethod
-    def _of_items(
-        cls, queries: Sequence[str], which: Sequence[int], offsets: Ints, items: Iterable[Any]
-    ) -> Self:
-        pairs = list(items)
-        documents, codes = _coded(document for document, _ in pairs)
-        grades = _integers([grade for _, grade in pairs])
-        return cls(_strings(queries), np.array(which, np.int32), offsets, codes, documents, grades)
+    def _grades(plain: Mapping[str, Any]) -> Ints | None:
+        return _integers([grade for value in plain.values() for grade in value.values()])
 
 
 def ranges(offsets: Ints, picks: NDArray[np.integer[Any]]) -> tuple[Ints, Ints]:
@@ -191,10 +189,19 @@ def first_use(codes: NDArray[IntType]) -> tuple[NDArray[IntType], NDArray[np.int
     return _numpy(encoded.dictionary), _numpy(encoded.indices)
 
 
-def _coded(names: Iterable[str]) -> tuple[pa.Array, NDArray[np.int32]]:
-    found: dict[str, int] = {}
-    codes = np.fromiter((found.setdefault(name, len(found)) for name in names), np.int32)
-    return _strings(list(found)), codes
+def encoded(names: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.int32]]:
+    """The different names in order of first use, null last, and for every name its place there."""
+    # Chunk by chunk: all at once, every chunk would hold all names that came before it.
+    parts = [chunk.dictionary_encode() for chunk in names.chunks] or [_nothing(names.type)]
+    unified = pa.chunked_array(parts).unify_dictionaries().chunks
+    different = unified[-1].dictionary
+    codes = [pc.fill_null(part.indices, len(different)).to_numpy() for part in unified]
+    null = pa.nulls(1 if names.null_count else 0, names.type)
+    return pa.concat_arrays([different, null]), np.concatenate(codes)
+
+
+def _nothing(kind: pa.DataType) -> pa.Array:
+    return pa.array([], kind).dictionary_encode()
 
 
 def _integers(values: Sequence[Any]) -> Ints:
@@ -207,12 +214,8 @@ def _integers(values: Sequence[Any]) -> Ints:
     return np.array(values, np.int64)
 
 
-def _offsets(sizes: Sequence[int] | Ints) -> Ints:
-    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-
-
-def _strings(values: Sequence[str]) -> pa.Array:
-    return pa.array(values, pa.string())
+def _offsets(sizes: Ints) -> Ints:
+    return np.append(0, np.cumsum(sizes)).astype(np.int64)
 
 
 def _array(column: pa.ChunkedArray) -> pa.Array:

@@ -20,6 +20,7 @@ from actstore.evaluate.fast.ranking_lists import (
     Ints,
     Judgements,
     PackedLists,
+    encoded,
     first_use,
     ranges,
 )
@@ -251,18 +252,11 @@ def distinct_rows(data: Dataset) -> tuple[Ints, Codes]:
             continue
         if pa.types.is_nested(table[name].type):  # conversations: taken as all unlike
             return np.arange(len(data)), np.arange(len(data), dtype=np.int32)
-        own = _codes(table[name])
+        _, own = encoded(table[name])
         _, kinds = first_use(codes * (int(own.max(initial=0)) + 1) + own)
         codes = kinds.astype(np.int64)
     _, first = np.unique(codes, return_index=True)
     return first, codes.astype(np.int32)
-
-
-def _codes(column: pa.ChunkedArray) -> Codes:
-    """A number for each different value, nulls included."""
-    encoded = pc.dictionary_encode(column, null_encoding="encode").unify_dictionaries()
-    chunks = [chunk.indices.to_numpy() for chunk in encoded.chunks]
-    return np.concatenate([np.empty(0, np.int32), *chunks])
 
 
 def _found(names: pa.Array, among: pa.Array) -> Ints:

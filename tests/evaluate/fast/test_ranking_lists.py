@@ -10,7 +10,13 @@ import pyarrow as pa
 import pytest
 
 from actstore.errors import InvalidInputError
-from actstore.evaluate.fast.ranking_lists import Candidates, Judgements, PackedLists, ranges
+from actstore.evaluate.fast.ranking_lists import (
+    Candidates,
+    Judgements,
+    PackedLists,
+    encoded,
+    ranges,
+)
 
 RANKED = {"q2": ["d1", "d3"], "q1": [], "q3": ["d1", "d3"], "ä": ["d3", "d1", "d1"]}
 JUDGED = {"q2": {"d3": 1, "d1": 0}, "q1": {"d1": 0, "d3": 1}, "q3": {}, "ä": {"d3": 1, "d1": 0}}
@@ -83,6 +89,18 @@ def test_a_grade_must_be_an_integer(grade: Any) -> None:
     with pytest.raises(InvalidInputError, match=f"judged {grade!r}; .* must be integers"):
         Judgements.pack({"q": {"d": grade}})
     assert Judgements.pack({"q": {"d": np.int32(2), "e": True}}) == {"q": {"d": 2, "e": 1}}
+
+
+def test_names_are_numbered_in_order_of_first_use_whatever_the_chunks() -> None:
+    names = ["b", None, "a", "b", "ä", None, "a"]
+    for cuts in ([], [3], [0, 1, 2, 6], [7]):
+        pieces = np.split(np.array(names, object), cuts)
+        chunks = pa.chunked_array([pa.array(one, pa.string()) for one in pieces])
+        different, codes = encoded(chunks)
+        assert different.to_pylist() == ["b", "a", "ä", None]
+        assert codes.tolist() == [0, 3, 1, 0, 2, 3, 1]
+    different, codes = encoded(pa.chunked_array([], pa.string()))
+    assert (len(different), len(codes)) == (0, 0)
 
 
 def test_ranges_are_the_items_of_lists_in_turn() -> None:
