@@ -138,7 +138,16 @@ def test_durations_read_well(seconds: float, words: str) -> None:
 
 
 def test_what_could_not_be_scored_is_told_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    failed = FailedUnit("org/m", "step1", 3, "mean", "", "STS17", "OSError: gone", "Trace", NOW)
+    failed = FailedUnit(
+        model="org/m",
+        checkpoint="step1",
+        layer=3,
+        pooling="mean",
+        task="STS17",
+        error="OSError: gone",
+        traceback="Trace",
+        at=NOW,
+    )
     scored = ScoredCheckpoint("org/m", "step1", "mean", "", 25, 31)
     console = Console(width=120)
     monkeypatch.setattr(terminal, "console", console)

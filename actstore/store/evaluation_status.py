@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from actstore.store.results import EvaluationFailure
+
 if TYPE_CHECKING:
     from actstore.store.store import Store
 
@@ -23,18 +25,10 @@ class ScoredCheckpoint:
     """Tasks that are scored at any layer."""
 
 
-@dataclass(frozen=True)
-class FailedUnit:
+@dataclass(frozen=True, kw_only=True)
+class FailedUnit(EvaluationFailure):
     """A task that could not be scored at one checkpoint and layer, and was not since."""
 
-    model: str
-    checkpoint: str
-    layer: int
-    pooling: str
-    transform: str
-    task: str
-    error: str
-    traceback: str
     at: float
     """Seconds since 1970."""
 
@@ -52,9 +46,9 @@ def evaluation_status(store: Store) -> EvaluationStatus:
     key = ["model", "checkpoint", "pooling", "transform"]
     groups = store.scores().groupby(key, sort=False)
     counts = groups.agg(layers=("layer", "nunique"), tasks=("task", "nunique")).reset_index()
-    failures = store.evaluation_failures()
     columns = [*FailedUnit.__dataclass_fields__]
+    failures = store.evaluation_failures()[columns].to_dict("records")
     return EvaluationStatus(
         tuple(ScoredCheckpoint(*row) for row in counts.itertuples(index=False, name=None)),
-        tuple(FailedUnit(*row) for row in failures[columns].itertuples(index=False, name=None)),
+        tuple(FailedUnit(**{str(k): v for k, v in row.items()}) for row in failures),
     )
