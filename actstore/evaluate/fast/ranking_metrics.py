@@ -31,7 +31,7 @@ def scores_of(ranked: Ranked, k_values: Sequence[int]) -> dict[str, Any]:
     """What mteb's `calculate_retrieval_scores` and `make_score_dict` give."""
     means: dict[str, dict[str, float]] = defaultdict(dict)
     abstention, naucs = Abstention(ranked.confidence), {}
-    for measure, k, values in _values(ranked, k_values):
+    for measure, k, values in measures(ranked, k_values):
         name, mean = f"{measure}@{k}", sum(values.tolist()) / len(values)
         means[measure][name] = mean if measure == _NOT_ROUNDED else round(mean, 5)
         if measure != _NOT_ABSTAINED:
@@ -50,7 +50,7 @@ def scores_of(ranked: Ranked, k_values: Sequence[int]) -> dict[str, Any]:
     return scores
 
 
-def _values(ranked: Ranked, k_values: Sequence[int]) -> Iterator[tuple[str, int, Floats]]:
+def measures(ranked: Ranked, k_values: Sequence[int]) -> Iterator[tuple[str, int, Floats]]:
     """Every measure at every cutoff: its values by query, in order. One at a time, for memory."""
     sums, relevant = _Sums.of(ranked, max(k_values)), np.diff(ranked.starts)
     for k in k_values:

@@ -22,50 +22,8 @@ from actstore.evaluate.fast.ranking_lists import (
     PackedLists,
     encoded,
     first_use,
-    ranges,
 )
-
-Codes = NDArray[np.int32]
-
-_ITEMS_AT_ONCE = 1 << 22
-"""Candidates that are joined with judgements at once."""
-
-
-@dataclass(frozen=True)
-class Lists:
-    """Lists of documents, one after the other."""
-
-    offsets: Ints
-    """(list + 1,)"""
-    documents: Codes
-    """Rows of the corpus; -1 where it has no such document."""
-
-    def sizes(self) -> Ints:
-        return np.diff(self.offsets)
-
-    def of(self, one: int) -> Codes:
-        return self.documents[self.offsets[one] : self.offsets[one + 1]]
-
-
-@dataclass(frozen=True)
-class Positives:
-    """The documents of every list of judgements that are relevant: graded above 0."""
-
-    lists: Lists
-    gains: Ints
-    """As long as `lists.documents`."""
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where each pair of candidates and judgements has its relevant documents."""
-
-    of_query: Ints
-    """(query,) its pair."""
-    offsets: Ints
-    """(pair + 1,)"""
-    values: Codes
-    """Places among the candidates, in the order of the judgements; -1 where they are not."""
+from actstore.evaluate.fast.ranking_places import Codes, Lists, Places, Positives, join
 
 
 @dataclass(frozen=True)
@@ -101,10 +59,6 @@ class RankingPlan:
     """(document,) its place among all documents by identifier, which breaks ties."""
     groups: Groups | None
 
-    @property
-    def n_queries(self) -> int:
-        return len(self.text_of)
-
 
 def make_plan(data: Mapping[str, Any], *, merge: bool) -> RankingPlan | None:
     """The plan of a split, or None where what happens is left to mteb's own code.
@@ -119,15 +73,14 @@ def make_plan(data: Mapping[str, Any], *, merge: bool) -> RankingPlan | None:
     kept = _with_judgements(ids, judged)
     ids = ids.take(pa.array(kept))
     candidates = _with_empty(_lists(ranked, corpus))
-    position = _found(ids, judged.queries)
-    usual = _are_unlike(ids, corpus) and candidates.documents.min(initial=0) >= 0
     complete = not merge or len(ids) == np.count_nonzero(np.diff(judged.offsets)[judged.which])
-    if not (usual and complete and len(ids) and _grades(judged).min(initial=0) >= 0):
+    if not (complete and _is_usual(corpus, ids, candidates, judged)):
         return None
+    position = _found(ids, judged.queries)
     first_rows, text_of = distinct_rows(data["queries"].select(kept))
     list_of, judged_of = _list_of(ids, ranked, candidates), judged.which[position]
     positives = _positives(judged, corpus)
-    places, repeats = _join(candidates, positives, list_of, judged_of)
+    places, repeats = join(candidates, positives, list_of, judged_of)
     return RankingPlan(
         first_rows=kept[first_rows],
         text_of=text_of,
@@ -149,8 +102,11 @@ def _with_judgements(ids: pa.Array, judged: Judgements) -> Ints:
     return np.flatnonzero(some[position])
 
 
-def _are_unlike(*names: pa.Array) -> bool:
-    return all(pc.count_distinct(array, mode="all").as_py() == len(array) for array in names)
+def _is_usual(corpus: pa.Array, ids: pa.Array, candidates: Lists, judged: Judgements) -> bool:
+    """Whether names are unlike, all candidates are there and no grade is negative."""
+    unlike = all(pc.count_distinct(names).as_py() == len(names) for names in (corpus, ids))
+    there = len(ids) > 0 and candidates.documents.min(initial=0) >= 0
+    return unlike and there and bool(_grades(judged).min(initial=0) >= 0)
 
 
 def _lists(packed: PackedLists[Any], corpus: pa.Array) -> Lists:
@@ -178,57 +134,6 @@ def _positives(judged: Judgements, corpus: pa.Array) -> Positives:
 def _grades(judged: Judgements) -> Ints:
     assert judged.grades is not None
     return judged.grades
-
-
-def _join(
-    candidates: Lists, positives: Positives, list_of: Codes, judged_of: Codes
-) -> tuple[Places, NDArray[np.bool_]]:
-    """The places of relevant documents, and which lists name a document twice."""
-    n_judged = len(positives.lists.offsets) - 1
-    pairs, of_query = np.unique(
-        list_of.astype(np.int64) * n_judged + judged_of, return_inverse=True
-    )
-    lists, judgements = np.divmod(pairs, max(n_judged, 1))
-    repeats = np.zeros(len(candidates.offsets) - 1, np.bool_)
-    ends = np.cumsum(candidates.sizes()[lists])
-    parts = [np.empty(0, np.int32)]
-    for some in np.split(np.arange(len(pairs)), _cuts(ends)):
-        found, again = _join_some(candidates, positives.lists, lists[some], judgements[some])
-        parts.append(found)
-        repeats[lists[some][again]] = True
-    sizes = positives.lists.sizes()[judgements]
-    offsets = np.append(0, np.cumsum(sizes))
-    return Places(of_query, offsets, np.concatenate(parts)), repeats
-
-
-def _cuts(ends: Ints) -> Ints:
-    """Where to cut pairs, that have so many candidates to their ends, into parts."""
-    return np.flatnonzero(np.diff(ends // _ITEMS_AT_ONCE)) + 1
-
-
-def _join_some(
-    candidates: Lists, positives: Lists, lists: Ints, judgements: Ints
-) -> tuple[Codes, Ints]:
-    """Places of positives among candidates pair by pair, and the pairs with repeated candidates."""
-    n_documents = int(candidates.documents.max(initial=0)) + 1
-    offered, begins = _keys(candidates, lists, n_documents)
-    wanted, wanted_begins = _keys(positives, judgements, n_documents)
-    order = np.argsort(offered, kind="stable")
-    ordered = offered[order]
-    again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]] // n_documents)
-    at = np.append(order, -1)[np.searchsorted(ordered, wanted)]
-    hit = np.append(offered, -1)[at] == wanted
-    pair = np.repeat(np.arange(len(judgements)), np.diff(wanted_begins))
-    return np.where(hit, at - begins[pair], -1).astype(np.int32), again
-
-
-def _keys(lists: Lists, picks: Ints, n_documents: int) -> tuple[Ints, Ints]:
-    """A number for each (pick, document), -2 for documents that are in no list of candidates."""
-    items, begins = ranges(lists.offsets, picks)
-    documents = lists.documents[items].astype(np.int64)
-    pick = np.repeat(np.arange(len(picks)), np.diff(begins))
-    known = (documents >= 0) & (documents < n_documents)
-    return np.where(known, pick * n_documents + documents, -2), begins
 
 
 def _groups(queries: pa.Array, position: Ints) -> Groups:

@@ -14,7 +14,7 @@ from mteb._evaluators.retrieval_metrics import confidence_scores
 
 from actstore.evaluate.fast.ranking_blocks import NEVER, Codes, Confidence
 from actstore.evaluate.fast.ranking_lists import Ints, ranges
-from actstore.evaluate.fast.ranking_plan import Positives
+from actstore.evaluate.fast.ranking_places import Positives
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actstore.evaluate.fast.ranking_lists import Ints
-from actstore.evaluate.fast.ranking_plan import Codes, Groups, RankingPlan
+from actstore.evaluate.fast.ranking_places import Codes
+from actstore.evaluate.fast.ranking_plan import Groups, RankingPlan
 
 _SCORES_AT_ONCE = 1 << 21
 

@@ -11,13 +11,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from mteb._evaluators.retrieval_metrics import calculate_retrieval_scores, confidence_scores, nauc
+from mteb._evaluators.retrieval_metrics import (
+    calculate_retrieval_scores,
+    confidence_scores,
+    make_score_dict,
+    nauc,
+)
 from mteb.similarity_functions import cos_sim
 
 from actstore.evaluate.fast import ranking_blocks as blocks
 from actstore.evaluate.fast.ranking_abstention import Abstention
-from actstore.evaluate.fast.ranking_metrics import scores_of
-from actstore.evaluate.fast.ranking_plan import Lists, Positives
+from actstore.evaluate.fast.ranking_metrics import measures, scores_of
+from actstore.evaluate.fast.ranking_places import Lists, Positives
 from actstore.evaluate.fast.ranking_results import Ranked
 from actstore.evaluate.fast.ranking_similarity import Similarity
 
@@ -101,6 +106,14 @@ def test_abstention_scores_have_the_bits_of_mtebs(drawn: Any) -> None:
     assert [*found] == ["nAUC_MAP@1_max", "nAUC_MAP@1_std"]
 
 
+def test_abstention_scores_of_many_ties_have_the_bits_of_mtebs() -> None:
+    draw = np.random.default_rng(0)
+    for n in (1000, 50_000):
+        confidence, values = draw.integers(0, 30, n) / 30, draw.random(n)
+        found = Abstention({"max": confidence}).scores("P@1", values)
+        assert found == {"nAUC_P@1_max": nauc(confidence, values)}
+
+
 graded = st.lists(st.sampled_from([0, 0, 1, 2, 3, 7]), min_size=1, max_size=30)
 
 
@@ -115,11 +128,34 @@ def test_measures_have_the_bits_of_trec_eval(queries: Any, n_offered: int, rng: 
         for query, one in zip(qrels, offered, strict=True)
     }
     upstream = calculate_retrieval_scores(run, qrels, cutoffs)
-    found = scores_of(_ranked(queries, offered), cutoffs)
-    for name, theirs in (("ndcg", upstream.ndcg), ("map", upstream.map), ("mrr", upstream.mrr)):
-        assert [found[f"{name}_at_{k}"] for k in cutoffs] == [*theirs.values()]
-    for name in ("recall", "precision", "hit_rate"):
-        assert [found[f"{name}_at_{k}"] for k in cutoffs] == [*getattr(upstream, name).values()]
+    ranked = _ranked(queries, offered)
+    for measure, k, values in measures(ranked, cutoffs):
+        if measure in TREC_EVAL:
+            name = f"{TREC_EVAL[measure]}_{k}"
+            assert values.tolist() == [upstream.all_scores[query][name] for query in qrels]
+    expected = upstream._asdict()
+    del expected["all_scores"]
+    expected["_map"] = expected.pop("map")
+    _assert_equal(scores_of(ranked, cutoffs), make_score_dict(**expected, task_scores={}))
+
+
+TREC_EVAL = {
+    "NDCG": "ndcg_cut",
+    "MAP": "map_cut",
+    "Recall": "recall",
+    "P": "P",
+    "HitRate": "success",
+}
+
+
+def _assert_equal(found: dict[str, float], expected: dict[str, float]) -> None:
+    assert {*found} == {*expected}
+    different = {name for name in found if not _same(found[name], expected[name])}
+    assert not different
+
+
+def _same(one: float, other: float) -> bool:
+    return one == other or (one != one and other != other)
 
 
 def _ranked(queries: list[list[int]], offered: list[list[int]]) -> Ranked:

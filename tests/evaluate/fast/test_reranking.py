@@ -283,6 +283,12 @@ def test_a_task_with_a_method_of_its_own_is_left_alone(data: dict[str, Any], met
     assert quicken_reranking(task) is task
 
 
+def test_a_task_object_with_a_method_of_its_own_is_left_alone(data: dict[str, Any]) -> None:
+    task = make_task(PLAIN, data)
+    task.task_specific_scores = lambda *_, **__: {"own": 1.0}
+    assert quicken_reranking(task) is task
+
+
 def test_a_task_that_leaves_results_out_is_left_alone(data: dict[str, Any]) -> None:
     for setting in ("ignore_identical_ids", "skip_first_result"):
         task = make_task(PLAIN, data)
