@@ -143,6 +143,7 @@ def test_what_could_not_be_scored_is_told_up_to_a_limit(monkeypatch: pytest.Monk
         checkpoint="step1",
         layer=3,
         pooling="mean",
+        transform="",
         task="STS17",
         error="OSError: gone",
         traceback="Trace",
