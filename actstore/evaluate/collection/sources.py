@@ -22,6 +22,8 @@ from huggingface_hub import DatasetCard, constants, hf_hub_download
 from mteb.abstasks import AbsTask
 
 from actstore.errors import InvalidInputError
+from actstore.evaluate.collection.bundle import versions
+from actstore.evaluate.collection.packed_loading import packed_loading
 from actstore.evaluate.suites import catalogue
 from actstore.snapshots import Snapshot, take_snapshot
 
@@ -69,7 +71,8 @@ def dataset_snapshot(task: AbsTask) -> Snapshot:
 
 def _load(task: AbsTask) -> None:
     try:
-        task.load_data()
+        with packed_loading(task, str(versions()["mteb"])):
+            task.load_data()
     except Exception as error:
         name, (repo, revision) = task.metadata.name, _source(task)
         reason = str(error).strip().partition("\n")[0]

@@ -72,8 +72,15 @@ class Evaluator:
         if self._loaded is None or self._loaded[0] != selection:
             self._loaded = None
             bundle = self.store.task(selection.name)
-            shape = bundle.manifest["shape"]
-            task = thaw(selection.name, shape, bundle.table, selection.splits, selection.subsets)
-            task = task if self.conditions.upstream else quicken(task)
+            upstream = self.conditions.upstream
+            task = thaw(
+                selection.name,
+                bundle.manifest["shape"],
+                bundle.table,
+                selection.splits,
+                selection.subsets,
+                packed=not upstream,
+            )
+            task = task if upstream else quicken(task)
             self._loaded = selection, task, TaskTexts.of(self.store, selection.name)
         return self._loaded[1:]
