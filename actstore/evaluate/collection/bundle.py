@@ -26,7 +26,7 @@ from mteb.abstasks import AbsTask, AbsTaskRetrieval
 
 from actstore.errors import InvalidInputError
 from actstore.evaluate.collection.digests import table_digest
-from actstore.evaluate.fast.ranking_lists import Candidates, Judgements, PackedLists
+from actstore.evaluate.fast.ranking.lists import Candidates, Judgements, PackedLists
 from actstore.evaluate.suites import catalogue
 from actstore.store import Json
 

@@ -17,7 +17,7 @@ from mteb.abstasks import AbsTask, AbsTaskRetrieval, retrieval
 from mteb.abstasks.retrieval_dataset_loaders import RetrievalDatasetLoader
 
 from actstore.evaluate.fast import KNOWN_MTEB
-from actstore.evaluate.fast.ranking_lists import Candidates, Judgements, encoded
+from actstore.evaluate.fast.ranking.lists import Candidates, Judgements, encoded
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from mteb.models.search_wrappers import SearchEncoderWrapper
 from mteb.types import PromptType
 from numpy.typing import NDArray
 
-from actstore.evaluate.fast.ranking_plan import distinct_rows
+from actstore.evaluate.fast.ranking.plan import distinct_rows
 
 _N_FEATURES = 8
 _BATCH: dict[str, Any] = {"batch_size": 1024, "show_progress_bar": False}

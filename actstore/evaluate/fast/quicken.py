@@ -26,7 +26,7 @@ from actstore.evaluate.fast.classification import QuickDraws, QuickFits, QuickMe
 from actstore.evaluate.fast.clustering import QuickSets, with_label_codes
 from actstore.evaluate.fast.multilabel import QuickMultilabel
 from actstore.evaluate.fast.pairs import QuickPairs, QuickSimilarity, unfolded
-from actstore.evaluate.fast.reranking import quicken_reranking
+from actstore.evaluate.fast.ranking.reranking import quicken_reranking
 from actstore.evaluate.fast.tables import as_table, map_leaves
 
 KNOWN_MTEB = frozenset({"2.26.24"})

@@ -13,7 +13,7 @@ from mteb.abstasks import AbsTask
 from actstore.errors import InvalidInputError
 from actstore.evaluate.collection.bundle import FrozenData, freeze, thaw
 from actstore.evaluate.collection.digests import table_digest
-from actstore.evaluate.fast.ranking_lists import Candidates, Judgements
+from actstore.evaluate.fast.ranking.lists import Candidates, Judgements
 from tests.support.mteb_data import VectorModel, leaves, mteb_warnings_ignored, scores_of
 
 NAME = "AskUbuntuDupQuestions"

@@ -12,7 +12,7 @@ from mteb.abstasks.retrieval_dataset_loaders import RetrievalDatasetLoader
 
 from actstore.evaluate.collection.bundle import freeze
 from actstore.evaluate.collection.packed_loading import packed_loading
-from actstore.evaluate.fast.ranking_lists import Candidates, Judgements
+from actstore.evaluate.fast.ranking.lists import Candidates, Judgements
 from tests.support.mteb_data import SmallHub, mteb_warnings_ignored
 
 RERANKING = [

@@ -11,7 +11,7 @@ from mteb.abstasks import AbsTask
 
 from actstore.evaluate.collection import record
 from actstore.evaluate.collection.record import record_calls
-from actstore.evaluate.fast.ranking_lists import Candidates, Judgements
+from actstore.evaluate.fast.ranking.lists import Candidates, Judgements
 from tests.support.mteb_data import VectorModel, mteb_warnings_ignored, scores_of
 
 QUERIES = [

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from actstore.errors import InvalidInputError
-from actstore.evaluate.fast.ranking_lists import (
+from actstore.evaluate.fast.ranking.lists import (
     Candidates,
     Judgements,
     PackedLists,

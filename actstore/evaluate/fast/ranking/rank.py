@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from actstore.evaluate.fast import ranking_blocks as blocks
-from actstore.evaluate.fast.ranking_lists import Ints
-from actstore.evaluate.fast.ranking_plan import RankingPlan
-from actstore.evaluate.fast.ranking_results import Ranked
-from actstore.evaluate.fast.ranking_schedule import Schedule
-from actstore.evaluate.fast.ranking_similarity import Similarity
+from actstore.evaluate.fast.ranking import blocks as blocks
+from actstore.evaluate.fast.ranking.lists import Ints
+from actstore.evaluate.fast.ranking.plan import RankingPlan
+from actstore.evaluate.fast.ranking.results import Ranked
+from actstore.evaluate.fast.ranking.schedule import Schedule
+from actstore.evaluate.fast.ranking.similarity import Similarity
 
 
 class NotANumberError(Exception):

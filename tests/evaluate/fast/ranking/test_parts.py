@@ -19,12 +19,12 @@ from mteb._evaluators.retrieval_metrics import (
 )
 from mteb.similarity_functions import cos_sim
 
-from actstore.evaluate.fast import ranking_blocks as blocks
-from actstore.evaluate.fast.ranking_abstention import Abstention
-from actstore.evaluate.fast.ranking_metrics import measures, scores_of
-from actstore.evaluate.fast.ranking_places import Lists, Positives
-from actstore.evaluate.fast.ranking_results import Ranked
-from actstore.evaluate.fast.ranking_similarity import Similarity
+from actstore.evaluate.fast.ranking import blocks as blocks
+from actstore.evaluate.fast.ranking.abstention import Abstention
+from actstore.evaluate.fast.ranking.metrics import measures, scores_of
+from actstore.evaluate.fast.ranking.places import Lists, Positives
+from actstore.evaluate.fast.ranking.results import Ranked
+from actstore.evaluate.fast.ranking.similarity import Similarity
 
 SIZES = [*range(1, 41), 63, 64, 65, 127, 128, 129, 130, 255, 256, 300, 1000]
 

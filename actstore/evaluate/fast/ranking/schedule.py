@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actstore.evaluate.fast.ranking_lists import Ints
-from actstore.evaluate.fast.ranking_places import Codes
-from actstore.evaluate.fast.ranking_plan import Groups, RankingPlan
+from actstore.evaluate.fast.ranking.lists import Ints
+from actstore.evaluate.fast.ranking.places import Codes
+from actstore.evaluate.fast.ranking.plan import Groups, RankingPlan
 
 _SCORES_AT_ONCE = 1 << 21
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from actstore.evaluate.fast.ranking_lists import Ints, ranges
+from actstore.evaluate.fast.ranking.lists import Ints, ranges
 
 Codes = NDArray[np.int32]
 

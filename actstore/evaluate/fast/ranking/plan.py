@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from actstore.evaluate.fast.ranking_lists import (
+from actstore.evaluate.fast.ranking.lists import (
     Candidates,
     Ints,
     Judgements,
@@ -23,7 +23,7 @@ from actstore.evaluate.fast.ranking_lists import (
     encoded,
     first_use,
 )
-from actstore.evaluate.fast.ranking_places import Codes, Lists, Places, Positives, join
+from actstore.evaluate.fast.ranking.places import Codes, Lists, Places, Positives, join
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Self
 import numpy as np
 from mteb._evaluators.retrieval_metrics import confidence_scores
 
-from actstore.evaluate.fast.ranking_blocks import NEVER, Codes, Confidence
-from actstore.evaluate.fast.ranking_lists import Ints, ranges
-from actstore.evaluate.fast.ranking_places import Positives
+from actstore.evaluate.fast.ranking.blocks import NEVER, Codes, Confidence
+from actstore.evaluate.fast.ranking.lists import Ints, ranges
+from actstore.evaluate.fast.ranking.places import Positives
 
 
 @dataclass(frozen=True)

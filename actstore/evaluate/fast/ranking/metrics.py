@@ -16,9 +16,9 @@ import numpy as np
 from mteb._evaluators.retrieval_metrics import make_score_dict
 from numpy.typing import NDArray
 
-from actstore.evaluate.fast.ranking_abstention import Abstention
-from actstore.evaluate.fast.ranking_lists import Ints
-from actstore.evaluate.fast.ranking_results import Ranked
+from actstore.evaluate.fast.ranking.abstention import Abstention
+from actstore.evaluate.fast.ranking.lists import Ints
+from actstore.evaluate.fast.ranking.results import Ranked
 
 Floats = NDArray[np.float64]
 

@@ -18,9 +18,9 @@ from mteb.similarity_functions import dot_score
 from mteb.types import PromptType
 from numpy.typing import NDArray
 
-from actstore.evaluate.fast.ranking_lists import Candidates, Judgements
-from actstore.evaluate.fast.reranking import quicken_reranking
-from tests.evaluate.fast.ranking_shapes import SHAPES, Generator, Shape
+from actstore.evaluate.fast.ranking.lists import Candidates, Judgements
+from actstore.evaluate.fast.ranking.reranking import quicken_reranking
+from tests.evaluate.fast.ranking.shapes import SHAPES, Generator, Shape
 from tests.support.mteb_data import VectorModel, leaves, mteb_warnings_ignored, scores_of
 
 RERANKING = [

@@ -17,8 +17,8 @@ from mteb.models.abs_encoder import AbsEncoder
 from mteb.models.model_meta import ScoringFunction
 from mteb.tasks.reranking.eng.mind_small_reranking import MindSmallReranking
 
-from actstore.evaluate.fast.ranking import NotANumberError
-from actstore.evaluate.fast.ranking_split import PARTS, EncodeCall, RankingSplit
+from actstore.evaluate.fast.ranking.rank import NotANumberError
+from actstore.evaluate.fast.ranking.split import PARTS, EncodeCall, RankingSplit
 
 _KNOWN = {
     name: getattr(AbsTaskRetrieval, name)

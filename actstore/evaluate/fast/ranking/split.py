@@ -11,11 +11,11 @@ import torch
 from mteb._create_dataloaders import create_dataloader
 from mteb.types import PromptType
 
-from actstore.evaluate.fast.ranking import rank
-from actstore.evaluate.fast.ranking_metrics import scores_of
-from actstore.evaluate.fast.ranking_plan import make_plan
-from actstore.evaluate.fast.ranking_schedule import make_schedule
-from actstore.evaluate.fast.ranking_similarity import Similarity
+from actstore.evaluate.fast.ranking.metrics import scores_of
+from actstore.evaluate.fast.ranking.plan import make_plan
+from actstore.evaluate.fast.ranking.rank import rank
+from actstore.evaluate.fast.ranking.schedule import make_schedule
+from actstore.evaluate.fast.ranking.similarity import Similarity
 
 PARTS = ("corpus", "queries", "relevant_docs", "top_ranked")
 """Of the data of a split."""

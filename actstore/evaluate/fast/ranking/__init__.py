@@ -1,0 +1,1 @@
+"""Ranking of given candidates without a Python object for each."""
