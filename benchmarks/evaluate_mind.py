@@ -32,8 +32,8 @@ from mteb.abstasks import AbsTask
 
 from actstore.evaluate.collection.bundle import freeze, thaw
 from actstore.evaluate.collection.record import record_calls
-from actstore.evaluate.fast.ranking_lists import Candidates, Judgements
-from actstore.evaluate.fast.reranking import quicken_reranking
+from actstore.evaluate.fast.ranking.lists import Candidates, Judgements
+from actstore.evaluate.fast.ranking.reranking import quicken_reranking
 from actstore.evaluate.scoring.encoder import StoreEncoder
 from actstore.store import CheckpointSpec, ShardStats, Store, create_store, open_store
 from benchmarks.peers.protocol import cpu_seconds

@@ -64,7 +64,7 @@ def freeze(task: AbsTask) -> FrozenData:
     """
     if isinstance(task, AbsTaskRetrieval):
         task.convert_v1_dataset_format_to_v2(num_proc=None)
-    if task.metadata.type == "Reranking":
+    if task.metadata.type in ("Reranking", "InstructionReranking"):
         _require_candidates(task)
     _require_unused_generators(task)
     freezer = _Freezer(task.metadata.name)
