@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actstore.metrics import lens_metrics  # noqa: F401  (registers the logit-lens metrics)
-from actstore.metrics.lens import (
+from actstore.metrics.lens import means  # noqa: F401  (registers the logit-lens metrics)
+from actstore.metrics.lens.kernel import (
     lens_entropy,
     lens_kl_final_to_layer,
     lens_kl_layer_to_final,
     lens_values,
 )
-from actstore.metrics.pooled import (
+from actstore.metrics.pooled.spectral import (
     dataset_entropy,
     effective_rank,
     mean_cosine,
@@ -26,12 +26,12 @@ from actstore.metrics.registry import (
     register,
     resolve_metrics,
 )
-from actstore.metrics.request import MetricsReport, MetricsRequest
+from actstore.metrics.running.request import MetricsReport, MetricsRequest
 from actstore.metrics.spectra import shannon_entropy, von_neumann_entropy
-from actstore.metrics.tokens import curvature, prompt_entropy
+from actstore.metrics.tokens.texts import curvature, prompt_entropy
 
 if TYPE_CHECKING:
-    from actstore.metrics.runner import compute_metrics
+    from actstore.metrics.running.runner import compute_metrics
 
 __all__ = [
     "METRICS",
@@ -62,7 +62,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """Load Dask only with the runner: the plain functions do not need it."""
     if name == "compute_metrics":
-        from actstore.metrics.runner import compute_metrics
+        from actstore.metrics.running.runner import compute_metrics
 
         return compute_metrics
     raise AttributeError(f"module 'actstore.metrics' has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 """Any float dtype: metrics widen to float64 themselves."""
+RowNumbers: TypeAlias = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -18,8 +20,47 @@ class PooledBlock:
 
     states: Floats
     """(row, hidden)."""
+    rows: RowNumbers
+    """(row,): which texts they are of."""
     mean: NDArray[np.float64] | None = None
     """(hidden,): the mean of all rows, not only of these; given to metrics that ask for it."""
+
+    @classmethod
+    def of(cls, states: Floats, mean: NDArray[np.float64] | None = None) -> PooledBlock:
+        """All rows there are, numbered from 0."""
+        return cls(states, np.arange(len(states)), mean)
+
+
+@dataclass(frozen=True)
+class PairBlock:
+    """The same rows of two arrays: of a layer, and of another layer or checkpoint."""
+
+    states: Floats
+    """(row, hidden)."""
+    against: Floats
+    """(row, hidden of the other)."""
+    rows: RowNumbers
+    """(row,): which texts they are of."""
+
+    @classmethod
+    def of(cls, states: Floats, against: Floats) -> PairBlock:
+        """All rows there are, numbered from 0."""
+        return cls(states, against, np.arange(len(states)))
+
+
+@dataclass(frozen=True)
+class ViewsBlock:
+    """Several views of some texts, each pooled to a row."""
+
+    states: Floats
+    """(text, view, hidden)."""
+    rows: RowNumbers
+    """(text,): the texts that they are views of."""
+
+    @classmethod
+    def of(cls, states: Floats) -> ViewsBlock:
+        """All texts there are, numbered from 0."""
+        return cls(states, np.arange(len(states)))
 
 
 @dataclass(frozen=True)
@@ -30,6 +71,13 @@ class TokenBlock:
     """(token, hidden), in reading order within each text."""
     spans: NDArray[np.int64]
     """(text, 2): each text's first token and the one after its last."""
+    rows: RowNumbers
+    """(text,): which texts they are."""
+
+    @classmethod
+    def of(cls, texts: Sequence[Floats]) -> TokenBlock:
+        """All texts there are, each (token, hidden), numbered from 0."""
+        return cls(np.concatenate(texts), spans_of(map(len, texts)), np.arange(len(texts)))
 
     def texts(self) -> list[Floats]:
         """Each text's states (token, hidden)."""
@@ -37,20 +85,19 @@ class TokenBlock:
 
 
 @dataclass(frozen=True)
-class LensValues:
-    """What the logit lens says of some tokens, in bits; a block holds (token,) of one layer.
+class LensBlock:
+    """What the lens says of the tokens of some whole texts at one layer."""
 
-    Not finite for a token whose logits are not.
-    """
+    values: Mapping[str, Floats]
+    """By quantity, (token,); not finite for a token of which it is not defined."""
+    spans: NDArray[np.int64]
+    """(text, 2): each text's first token and the one after its last."""
+    rows: RowNumbers
+    """(text,): which texts they are."""
 
-    entropy: NDArray[np.float64]
-    """Of the layer's prediction."""
-    kl_layer_to_final: NDArray[np.float64]
-    """KL(layer || final)."""
-    kl_final_to_layer: NDArray[np.float64]
-    """KL(final || layer)."""
 
-    def by_layer(self) -> list[LensValues]:
-        """Values (layer, token) as one block a layer."""
-        columns = (self.entropy, self.kl_layer_to_final, self.kl_final_to_layer)
-        return [LensValues(*layer) for layer in zip(*columns, strict=True)]
+def spans_of(lengths: Any) -> NDArray[np.int64]:
+    """(text, 2): where texts of these lengths begin and end, one behind the other."""
+    sizes = np.fromiter(lengths, np.int64)
+    stops = np.cumsum(sizes)
+    return np.stack([stops - sizes, stops], axis=1)

@@ -14,7 +14,12 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from actstore.refs import look_up
 
-Over = Literal["pooled", "tokens", "lens"]
+Over = Literal["pooled", "pairs", "views", "tokens", "lens"]
+ORDER: tuple[Over, ...] = ("pooled", "pairs", "views", "tokens", "lens")
+
+
+Invariance = Literal["rotation", "scaling", "row scaling", "translation"]
+"""An orthogonal map, a positive factor for all states, one for each row, a vector added to all."""
 
 
 class Statistics(Protocol):
@@ -28,6 +33,10 @@ class Statistics(Protocol):
     def n_undefined(self) -> int:
         """How many more there were for which it is not defined."""
 
+    @property
+    def degenerate(self) -> str:
+        """Why no number can be made of it (`the rows do not vary`); empty if one can."""
+
 
 Block = TypeVar("Block")
 Stats = TypeVar("Stats", bound=Statistics)
@@ -39,17 +48,32 @@ class Metric(Generic[Block, Stats]):
 
     name: str
     over: Over
-    """What a chunk is given: rows of a pooled array (PooledBlock), whole texts of a token sample
-    (TokenBlock), or what the logit lens says of tokens (LensValues)."""
+    """What a chunk is given: rows of a pooled array (PooledBlock), the same rows of two
+    (PairBlock), views of texts (ViewsBlock), whole texts of a token sample (TokenBlock), or what
+    the logit lens says of their tokens (LensBlock)."""
     chunk: Callable[[Block], Stats]
     combine: Callable[[Stats, Stats], Stats]
     finalize: Callable[[Stats], float]
-    """NaN where the number is not defined (one row, constant rows, one token), never 0.0."""
-    reference: str
-    """The definition's source."""
-    unit: str
+    """NaN exactly where the statistic is `degenerate` (one row, constant rows, one token); never
+    0.0 for want of data."""
     description: str
-    """One line: what it is, with its range."""
+    """One line: what it is."""
+    formula: str
+    """In LaTeX, without the dollars: X are rows, x_i one of them, n their number."""
+    range: str
+    unit: str
+    reference: str
+    """The definition's source, and which of its variants this is."""
+    cost: str
+    """Arithmetic for n rows (texts, tokens) of d dimensions: `n d^2 + d^3`."""
+    invariant_to: frozenset[Invariance] = frozenset()
+    """What may be done to the states without changing the number; the tests try each."""
+    ordered: bool = False
+    """Whether the order of tokens within a text matters. That of rows or texts never does."""
+    quantities: tuple[str, ...] = ()
+    """Over "lens": what the chunk reads of `LensBlock.values`."""
+    all_pairs: bool = False
+    """Compares every row with every other: is given a sample of the rows, of bounded size."""
     needs_mean: bool = False
     """Over "pooled": the chunk needs the mean of all rows, which takes a first pass over them."""
 
@@ -66,9 +90,8 @@ def register(metric: Metric[Block, Stats]) -> Metric[Block, Stats]:
 
 
 def all_metrics() -> tuple[Metric[Any, Any], ...]:
-    """Every metric: pooled ones first, then tokens, then lens; by name within each."""
-    order = ("pooled", "tokens", "lens")
-    return tuple(sorted(METRICS.values(), key=lambda m: (order.index(m.over), m.name)))
+    """Every metric by what it is over, then by name."""
+    return tuple(sorted(METRICS.values(), key=lambda m: (ORDER.index(m.over), m.name)))
 
 
 def list_metrics() -> list[tuple[str, str, str, str]]:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actstore.metrics.blocks import LensValues, PooledBlock, TokenBlock
-from actstore.metrics.lens import lens_values
-from actstore.metrics.moments import mean_sums, merge_mean_sums
+from actstore.metrics.blocks import LensBlock, PooledBlock, TokenBlock, spans_of
+from actstore.metrics.lens.kernel import lens_values
+from actstore.metrics.pooled.moments import mean_sums, merge_mean_sums
 from actstore.store import LensHead
 from actstore.store.head_ops import Linear
 
@@ -22,27 +22,33 @@ def linear_head(unembedding: NDArray[Any]) -> LensHead:
 
 
 def pooled_blocks(rows: NDArray[Any], cuts: Sequence[int]) -> list[PooledBlock]:
-    parts = [part for part in np.split(rows, cuts) if len(part)]
-    sums = mean_sums(PooledBlock(parts[0]))
+    parts = _parts(len(rows), cuts)
+    sums = mean_sums(PooledBlock(rows[parts[0]], parts[0]))
     for part in parts[1:]:
-        sums = merge_mean_sums(sums, mean_sums(PooledBlock(part)))
-    return [PooledBlock(part, sums.mean) for part in parts]
+        sums = merge_mean_sums(sums, mean_sums(PooledBlock(rows[part], part)))
+    return [PooledBlock(rows[part], part, sums.mean) for part in parts]
 
 
 def token_blocks(texts: Sequence[NDArray[Any]], cuts: Sequence[int]) -> list[TokenBlock]:
-    edges = [0, *cuts, len(texts)]
-    groups = [texts[a:b] for a, b in itertools.pairwise(edges) if b > a]
-    return [_token_block(group) for group in groups]
+    return [_token_block([texts[i] for i in part], part) for part in _parts(len(texts), cuts)]
 
 
-def _token_block(texts: Sequence[NDArray[Any]]) -> TokenBlock:
-    stops = np.cumsum([len(text) for text in texts])
-    spans = np.stack([stops - [len(text) for text in texts], stops], axis=1)
-    return TokenBlock(np.concatenate(texts), spans)
+def _token_block(texts: Sequence[NDArray[Any]], rows: NDArray[np.int64]) -> TokenBlock:
+    return TokenBlock(np.concatenate(texts), spans_of(map(len, texts)), rows)
 
 
 def lens_blocks(
     states: NDArray[Any], final: NDArray[Any], head: LensHead, cuts: Sequence[int]
-) -> list[LensValues]:
-    parts = np.split(np.stack([states, final]), cuts, axis=1)
-    return [lens_values(part, head).by_layer()[0] for part in parts if part.shape[1]]
+) -> list[LensBlock]:
+    """Texts of one token each."""
+    blocks = []
+    for part in _parts(len(states), cuts):
+        values = lens_values(np.stack([states[part], final[part]]), head)
+        first = {name: value[0] for name, value in values.items()}
+        blocks.append(LensBlock(first, spans_of([1] * len(part)), part))
+    return blocks
+
+
+def _parts(n: int, cuts: Sequence[int]) -> list[NDArray[np.int64]]:
+    edges = [0, *(cut for cut in cuts if cut < n), n]
+    return [np.arange(a, b) for a, b in itertools.pairwise(edges) if b > a]

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, rel_entr, softmax
 
-from actstore.metrics import lens as lens_module
 from actstore.metrics import (
     lens_entropy,
     lens_kl_final_to_layer,
     lens_kl_layer_to_final,
     lens_values,
 )
+from actstore.metrics.lens import kernel as lens_module
 from actstore.store import LensHead
 from actstore.store.head_ops import Linear, RmsNorm, Softcap
 from tests.metrics.metric_blocks import linear_head
@@ -58,9 +58,9 @@ def test_divergences_are_scipys_in_both_directions(
 def test_the_last_layer_diverges_from_itself_by_exactly_nothing(rng: np.random.Generator) -> None:
     head = gemma_head(rng, 5000)
     states = rng.normal(size=(2, 33, 16)).astype(np.float32) * 5
-    last = lens_values(states, head).by_layer()[-1]
-    assert (last.kl_layer_to_final == 0).all()
-    assert (last.kl_final_to_layer == 0).all()
+    values = lens_values(states, head)
+    assert (values["kl_layer_to_final_bits"][-1] == 0).all()
+    assert (values["kl_final_to_layer_bits"][-1] == 0).all()
 
 
 def test_a_layer_equal_to_the_last_diverges_by_rounding_alone(rng: np.random.Generator) -> None:
@@ -124,11 +124,11 @@ def test_all_layers_at_once_are_the_layers_one_by_one(
     head: LensHead, rng: np.random.Generator
 ) -> None:
     states = rng.normal(size=(5, 12, 16))
-    together = lens_values(states, head).by_layer()
-    for layer, values in zip(states, together, strict=True):
-        assert values.entropy == pytest.approx(lens_entropy(layer, head))
+    together = lens_values(states, head)
+    for i, layer in enumerate(states):
+        assert together["entropy_bits"][i] == pytest.approx(lens_entropy(layer, head))
         forward = lens_kl_layer_to_final(layer, states[-1], head)
-        assert values.kl_layer_to_final == pytest.approx(forward, abs=1e-12)
+        assert together["kl_layer_to_final_bits"][i] == pytest.approx(forward, abs=1e-12)
 
 
 @pytest.mark.parametrize("n_layers", [1, 25, 81, 10_000])

@@ -12,6 +12,8 @@ import pytest
 
 from actstore.errors import UnknownNameError
 from actstore.metrics import METRICS, Metric, all_metrics, list_metrics, register, resolve_metrics
+from actstore.metrics.blocks import LensBlock
+from actstore.metrics.statistics import Rows
 from tests.metrics.metric_blocks import lens_blocks, linear_head, pooled_blocks, token_blocks
 
 every_metric = pytest.mark.parametrize("metric", all_metrics(), ids=lambda m: m.name)
@@ -72,8 +74,9 @@ def test_statistics_are_float64_whatever_the_rows_are(
     stats = metric.chunk(blocks_of(metric, 20, [])[0])
     arrays = [v for v in vars(stats).values() if isinstance(v, np.ndarray)]
     floats = [v for v in vars(stats).values() if isinstance(v, float)]
-    assert all(array.dtype == np.float64 for array in arrays)
-    assert arrays or floats
+    sums = [array for array in arrays if array.dtype.kind == "f"]
+    assert all(array.dtype == np.float64 for array in sums) or isinstance(stats, Rows)
+    assert sums or floats
 
 
 @every_metric
@@ -81,15 +84,21 @@ def test_rows_that_are_not_finite_never_give_a_number_that_looks_right(
     metric: Metric[Any, Any], blocks_of: Callable[..., Any]
 ) -> None:
     [block] = blocks_of(metric, 20, [])
-    data = {name: v for name, v in vars(block).items() if name not in ("spans", "mean")}
-    broken = replace(block, **{name: np.full_like(v, np.nan) for name, v in data.items()})
-    assert np.isnan(metric.finalize(metric.chunk(broken)))
+    if isinstance(block, LensBlock):
+        nothing = {name: np.full_like(v, np.nan) for name, v in block.values.items()}
+        broken = replace(block, values=nothing)
+    else:
+        broken = replace(block, states=np.full_like(block.states, np.nan))
+    stats = metric.chunk(broken)
+    assert np.isnan(metric.finalize(stats))
+    assert stats.degenerate
 
 
 @pytest.mark.parametrize("metric", [m for m in all_metrics() if m.over == "pooled"])
 def test_one_row_has_no_value_but_a_count(metric: Metric[Any, Any], rng: Any) -> None:
     stats = metric.chunk(pooled_blocks(rng.normal(size=(1, 8)), [])[0])
     assert np.isnan(metric.finalize(stats))
+    assert stats.degenerate
     assert stats.n + stats.n_undefined == 1
 
 
@@ -169,6 +178,10 @@ def test_metrics_with_the_same_chunk_merge_alike() -> None:
 def test_every_metric_says_what_it_is(metric: Metric[Any, Any]) -> None:
     assert metric.reference
     assert metric.unit
+    assert metric.range
+    assert metric.formula
+    assert metric.cost
+    assert metric.quantities or metric.over != "lens"
     assert metric.description
     assert "\n" not in metric.description
 

@@ -22,11 +22,10 @@ from actstore.metrics import (
     curvature,
     dataset_entropy,
     effective_rank,
-    graph,
     lens_kl_layer_to_final,
     prompt_entropy,
-    work,
 )
+from actstore.metrics.running import graph, work
 from actstore.store import open_store
 from tests.metrics.small_store import MODEL, N_BLOCKS, N_TEXTS, SmallStore, small_spec, small_store
 

@@ -12,15 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from actstore.metrics.blocks import Floats, LensValues
+from actstore.metrics.blocks import Floats
 from actstore.store import LensHead
 
+QUANTITIES = ("entropy_bits", "kl_layer_to_final_bits", "kl_final_to_layer_bits")
 _VOCAB_TILE = 2048
 _TILE_BYTES = 32 * 2**20
 """Bound on the two (layer, token, vocabulary tile) buffers together."""
 
 
-def lens_values(states: Floats, head: LensHead) -> LensValues:
+def lens_values(states: Floats, head: LensHead) -> dict[str, NDArray[np.float64]]:
     """Entropy of every layer's prediction and its divergences from the final one's, in bits.
 
     states: (layer, token, hidden), raw residuals; the last layer given is the final one, whose
@@ -32,7 +33,7 @@ def lens_values(states: Floats, head: LensHead) -> LensValues:
     out = np.empty((3, n_layers, n_tokens))
     for low in range(0, n_tokens, step):
         out[:, :, low : low + step] = _tile_values(states[:, low : low + step], head)
-    return LensValues(*out)
+    return dict(zip(QUANTITIES, out, strict=True))
 
 
 def tokens_per_tile(n_layers: int, itemsize: int) -> int:
@@ -45,7 +46,8 @@ def lens_entropy(states: Floats, head: LensHead) -> NDArray[np.float64]:
 
     states: (token, hidden), raw residuals.
     """
-    return lens_values(states[None], head).by_layer()[0].entropy
+    values: NDArray[np.float64] = lens_values(states[None], head)["entropy_bits"][0]
+    return values
 
 
 def lens_kl_layer_to_final(states: Floats, final: Floats, head: LensHead) -> NDArray[np.float64]:
@@ -53,7 +55,10 @@ def lens_kl_layer_to_final(states: Floats, final: Floats, head: LensHead) -> NDA
 
     As `kl_to_final_bits` of logos-in-layers.
     """
-    return lens_values(np.stack([states, final]), head).by_layer()[0].kl_layer_to_final
+    values: NDArray[np.float64] = lens_values(np.stack([states, final]), head)[
+        "kl_layer_to_final_bits"
+    ][0]
+    return values
 
 
 def lens_kl_final_to_layer(states: Floats, final: Floats, head: LensHead) -> NDArray[np.float64]:
@@ -61,7 +66,10 @@ def lens_kl_final_to_layer(states: Floats, final: Floats, head: LensHead) -> NDA
 
     Source: Belrose et al. 2023, https://arxiv.org/abs/2303.08112, section 3.
     """
-    return lens_values(np.stack([states, final]), head).by_layer()[0].kl_final_to_layer
+    values: NDArray[np.float64] = lens_values(np.stack([states, final]), head)[
+        "kl_final_to_layer_bits"
+    ][0]
+    return values
 
 
 @dataclass

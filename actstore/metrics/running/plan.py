@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from actstore.errors import MissingShardsError, UnknownNameError
 from actstore.metrics.registry import Metric, all_metrics, resolve_metrics
-from actstore.metrics.request import MetricsRequest
+from actstore.metrics.running.request import MetricsRequest
 from actstore.refs import parse_layers
 from actstore.store import CheckpointGroup, Store, TokenSample
 

@@ -8,11 +8,11 @@ from itertools import groupby
 
 from dask.delayed import Delayed
 
-from actstore.metrics.graph import job_graph
-from actstore.metrics.plan import Plan, make_plan
-from actstore.metrics.request import MetricsReport, MetricsRequest
-from actstore.metrics.schedule import computing
-from actstore.metrics.work import Measured
+from actstore.metrics.running.graph import job_graph
+from actstore.metrics.running.plan import Plan, make_plan
+from actstore.metrics.running.request import MetricsReport, MetricsRequest
+from actstore.metrics.running.schedule import computing
+from actstore.metrics.running.work import Measured
 from actstore.progress import progress
 from actstore.store import MetricRecord, Store
 

@@ -24,7 +24,6 @@ class MeanSums:
     n: int
     total: NDArray[np.float64]
     """(hidden,)."""
-    n_undefined: int = 0
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -51,7 +50,20 @@ class Moments:
     """(hidden,)."""
     scatter: NDArray[np.float64]
     """(hidden, hidden): sum of (x - mean)(x - mean)^T."""
-    n_undefined: int = 0
+
+    @property
+    def n_undefined(self) -> int:
+        return 0
+
+    @property
+    def degenerate(self) -> str:
+        if self.n < 2:
+            return "there is only one row"
+        trace = float(np.trace(self.scatter))
+        if not np.isfinite(trace):
+            return "some states are not finite"
+        level = self.n * float(self.mean @ self.mean)
+        return "the rows do not vary" if trace <= _ROUNDING**2 * level else ""
 
 
 def moments(block: PooledBlock) -> Moments:
@@ -83,9 +95,7 @@ def variances(m: Moments) -> NDArray[np.float64] | None:
     n centred rows span at most n - 1 directions, and float64 cannot tell an eigenvalue below
     max(n, hidden) * eps * largest from zero. None if the rows do not vary or are not finite.
     """
-    trace = float(np.trace(m.scatter))
-    level = m.n * float(m.mean @ m.mean)
-    if m.n < 2 or not np.isfinite(trace) or trace <= _ROUNDING**2 * level:
+    if m.degenerate:
         return None
     found = np.linalg.eigvalsh(m.scatter)[::-1][: m.n - 1]
     noise = max(m.n, len(m.mean)) * np.finfo(np.float64).eps * found[0]
@@ -100,6 +110,10 @@ class UnitGram:
     gram: NDArray[np.float64]
     """(hidden, hidden): sum of u u^T. Its trace is n."""
     n_undefined: int
+
+    @property
+    def degenerate(self) -> str:
+        return _too_few_directions(self.n, self.gram)
 
 
 def unit_rows(rows: Floats, centre: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -137,6 +151,10 @@ class DirectionSum:
     """(hidden,)."""
     n_undefined: int
 
+    @property
+    def degenerate(self) -> str:
+        return _too_few_directions(self.n, self.total)
+
 
 def direction_sum(block: PooledBlock) -> DirectionSum:
     """Sum of unit-length rows; zero rows are counted, not summed."""
@@ -147,3 +165,9 @@ def direction_sum(block: PooledBlock) -> DirectionSum:
 def merge_direction_sums(a: DirectionSum, b: DirectionSum) -> DirectionSum:
     """The statistic of both parts."""
     return DirectionSum(a.n + b.n, a.total + b.total, a.n_undefined + b.n_undefined)
+
+
+def _too_few_directions(n: int, sums: NDArray[np.float64]) -> str:
+    if n < 2:
+        return "fewer than two rows have a direction"
+    return "" if np.isfinite(sums).all() else "some states are not finite"

@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from actstore.metrics.blocks import LensValues, PooledBlock, TokenBlock
-from actstore.metrics.lens import lens_values
-from actstore.metrics.moments import MeanSums, mean_sums, merge_mean_sums
-from actstore.metrics.plan import Job
+from actstore.metrics.blocks import LensBlock, PooledBlock, TokenBlock
+from actstore.metrics.lens.kernel import lens_values
+from actstore.metrics.pooled.moments import MeanSums, mean_sums, merge_mean_sums
 from actstore.metrics.registry import Metric, Statistics
+from actstore.metrics.running.plan import Job
 from actstore.store import CheckpointGroup, MetricRecord, TokenSample, open_store
 
 LayerStatistics: TypeAlias = dict[int, tuple[Statistics, ...]]
@@ -30,7 +30,7 @@ def distinct(metrics: Sequence[Metric[Any, Any]]) -> tuple[Metric[Any, Any], ...
 
 def mean_of_rows(url: str, job: Job, rows: NDArray[np.int64]) -> MeanSums:
     """The first pass over some rows of a pooled array."""
-    return mean_sums(PooledBlock(_read_pooled(url, job, rows)))
+    return mean_sums(PooledBlock(_read_pooled(url, job, rows), rows))
 
 
 def merge_means(*parts: MeanSums) -> MeanSums:
@@ -43,43 +43,52 @@ def pooled_statistics(
 ) -> LayerStatistics:
     """Statistics of some rows of a pooled array at the job's one layer."""
     states = _read_pooled(url, job, rows)
-    block = PooledBlock(states, None if means is None else means.mean)
+    block = PooledBlock(states, rows, None if means is None else means.mean)
     return {job.layers[0]: _chunks(job, block)}
 
 
-def token_statistics(url: str, job: Job, spans: NDArray[np.int64]) -> LayerStatistics:
+def token_statistics(url: str, job: Job, texts: NDArray[np.int64]) -> LayerStatistics:
     """Statistics of some texts of a token sample, neighbours on its token axis, at one layer.
 
-    spans: (text, 2), each text's range of tokens.
+    texts: (text, 3), each text's row, and its range of tokens.
     """
+    rows, spans = texts[:, 0], texts[:, 1:]
     first, last = int(spans[0, 0]), int(spans[-1, 1])
     states = _sample(url, job).states(job.layers[0], first, last)
-    return {job.layers[0]: _chunks(job, TokenBlock(states, spans - first))}
+    return {job.layers[0]: _chunks(job, TokenBlock(states, spans - first, rows))}
 
 
-def lens_statistics(url: str, job: Job, tokens: NDArray[np.int64]) -> LayerStatistics:
-    """Statistics of some tokens of a sample at all of the job's layers, from one lens pass.
+def lens_statistics(url: str, job: Job, texts: NDArray[np.int64]) -> LayerStatistics:
+    """Statistics of some texts of a sample at all of the job's layers, from one lens pass.
 
-    tokens: (n,) positions on the token axis, ascending.
+    texts: (text, 3), each text's row, and its range of tokens; neighbours on the token axis.
     """
     group, sample = _group_of(url, job), _sample(url, job)
     head, last = group.head(), group.spec.n_blocks
     layers = sorted({*job.layers, last})
+    rows, spans = texts[:, 0], texts[:, 1:]
+    start, stop = int(spans[0, 0]), int(spans[-1, 1])
     at_once = max(1, _READ_BYTES // (4 * len(layers) * group.spec.hidden_size))
     parts = []
-    for part in np.split(tokens, range(at_once, len(tokens), at_once)):
-        states = np.stack([_states(sample, layer, part) for layer in layers])
-        values = dict(zip(layers, lens_values(states, head).by_layer(), strict=True))
-        parts.append({layer: _chunks(job, values[layer]) for layer in job.layers})
-    return merger(job.metrics)(*parts)
+    for low in range(start, stop, at_once):
+        high = min(low + at_once, stop)
+        states = np.stack([sample.states(layer, low, high) for layer in layers])
+        parts.append(lens_values(states, head))
+    whole = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
+    return {
+        layer: _chunks(
+            job,
+            LensBlock(
+                {name: values[layers.index(layer)] for name, values in whole.items()},
+                spans - start,
+                rows,
+            ),
+        )
+        for layer in job.layers
+    }
 
 
-def _states(sample: TokenSample, layer: int, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-    first = int(tokens[0])
-    return sample.states(layer, first, int(tokens[-1]) + 1)[tokens - first]
-
-
-def _chunks(job: Job, block: PooledBlock | TokenBlock | LensValues) -> tuple[Statistics, ...]:
+def _chunks(job: Job, block: PooledBlock | TokenBlock | LensBlock) -> tuple[Statistics, ...]:
     return tuple(metric.chunk(block) for metric in distinct(job.metrics))
 
 

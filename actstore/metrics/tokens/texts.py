@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from actstore.metrics.blocks import Floats, TokenBlock
-from actstore.metrics.moments import unit_rows
+from actstore.metrics.pooled.moments import unit_rows
 from actstore.metrics.registry import Metric, register
 from actstore.metrics.spectra import von_neumann_entropy
-from actstore.metrics.sums import Sums, mean_of, merge_sums, sums_of
+from actstore.metrics.statistics import PerText, mean_of, merge_per_text, per_text
 
 
 def prompt_entropy(states: Floats) -> float:
@@ -47,20 +47,24 @@ def curvature(states: Floats) -> float:
     return float(defined.mean()) if defined.size else float("nan")
 
 
-def _prompt_entropies(block: TokenBlock) -> Sums:
-    return sums_of(np.array([prompt_entropy(states) for states in block.texts()]))
+def _prompt_entropies(block: TokenBlock) -> PerText:
+    return per_text(block.rows, np.array([prompt_entropy(states) for states in block.texts()]))
 
 
-def _curvatures(block: TokenBlock) -> Sums:
-    return sums_of(np.array([curvature(states) for states in block.texts()]))
+def _curvatures(block: TokenBlock) -> PerText:
+    return per_text(block.rows, np.array([curvature(states) for states in block.texts()]))
 
 
 register(
     Metric(
         name="prompt_entropy",
+        formula="-\\sum_k \\lambda_k \\ln \\lambda_k,\\ \\lambda = \\mathrm{eig}(U U^\\top / T)",
+        range="0 .. ln(min(T - 1, d))",
+        cost="T^2 d + T^3 a text",
+        invariant_to=frozenset({"rotation", "scaling", "translation"}),
         over="tokens",
         chunk=_prompt_entropies,
-        combine=merge_sums,
+        combine=merge_per_text,
         finalize=mean_of,
         reference="Skean et al. 2025, https://arxiv.org/abs/2502.02013, section 3.2; alpha = 1, "
         "raw, Gram matrix not clamped; mean over texts",
@@ -71,9 +75,14 @@ register(
 register(
     Metric(
         name="curvature",
+        formula="\\frac{1}{T-2} \\sum_t \\arccos \\cos(v_t, v_{t+1}),\\ v_t = x_{t+1} - x_t",
+        range="0 .. pi",
+        cost="T d a text",
+        invariant_to=frozenset({"rotation", "scaling", "translation"}),
+        ordered=True,
         over="tokens",
         chunk=_curvatures,
-        combine=merge_sums,
+        combine=merge_per_text,
         finalize=mean_of,
         reference="Hosseini & Fedorenko 2023, https://arxiv.org/abs/2311.04930, section 2; mean "
         "over texts",

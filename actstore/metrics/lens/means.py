@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from actstore.metrics.blocks import LensValues
+from collections.abc import Callable
+
+from actstore.metrics.blocks import LensBlock
 from actstore.metrics.registry import Metric, register
-from actstore.metrics.sums import Sums, mean_of, merge_sums, sums_of
+from actstore.metrics.statistics import PerText, mean_of, merge_per_text, per_token
 
 
-def _entropies(block: LensValues) -> Sums:
-    return sums_of(block.entropy)
+def _of(quantity: str) -> Callable[[LensBlock], PerText]:
+    """A chunk that takes one quantity of every token."""
 
+    def chunk(block: LensBlock) -> PerText:
+        return per_token(block.rows, block.spans, block.values[quantity])
 
-def _kl_layer_to_final(block: LensValues) -> Sums:
-    return sums_of(block.kl_layer_to_final)
-
-
-def _kl_final_to_layer(block: LensValues) -> Sums:
-    return sums_of(block.kl_final_to_layer)
+    return chunk
 
 
 register(
     Metric(
         name="lens_entropy",
+        formula="-\\sum_v P_\\ell(v) \\log_2 P_\\ell(v)",
+        range="0 .. log2(vocabulary)",
+        cost="d V a token",
+        quantities=("entropy_bits",),
         over="lens",
-        chunk=_entropies,
-        combine=merge_sums,
+        chunk=_of("entropy_bits"),
+        combine=merge_per_text,
         finalize=mean_of,
         reference="nostalgebraist 2020, https://www.lesswrong.com/posts/AcKRB8wDpdaN6v6ru; final "
         "norm and whole head program; mean over tokens",
@@ -35,9 +38,13 @@ register(
 register(
     Metric(
         name="lens_kl_layer_to_final",
+        formula="\\sum_v P_\\ell(v) \\log_2 (P_\\ell(v) / P_L(v))",
+        range="0 ..",
+        cost="d V a token",
+        quantities=("kl_layer_to_final_bits",),
         over="lens",
-        chunk=_kl_layer_to_final,
-        combine=merge_sums,
+        chunk=_of("kl_layer_to_final_bits"),
+        combine=merge_per_text,
         finalize=mean_of,
         reference="KL(layer || final), as kl_to_final_bits of logos-in-layers; mean over tokens",
         unit="bits",
@@ -47,9 +54,13 @@ register(
 register(
     Metric(
         name="lens_kl_final_to_layer",
+        formula="\\sum_v P_L(v) \\log_2 (P_L(v) / P_\\ell(v))",
+        range="0 ..",
+        cost="d V a token",
+        quantities=("kl_final_to_layer_bits",),
         over="lens",
-        chunk=_kl_final_to_layer,
-        combine=merge_sums,
+        chunk=_of("kl_final_to_layer_bits"),
+        combine=merge_per_text,
         finalize=mean_of,
         reference="KL(final || layer), as in Belrose et al. 2023, "
         "https://arxiv.org/abs/2303.08112, section 3; mean over tokens",

@@ -10,8 +10,8 @@ import numpy as np
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
-from actstore.metrics import work
-from actstore.metrics.plan import Job
+from actstore.metrics.running import work
+from actstore.metrics.running.plan import Job
 from actstore.store import CheckpointGroup
 
 _CHUNK_BYTES = 32 * 2**20
@@ -24,12 +24,7 @@ _FAN_IN = 8
 def job_graph(group: CheckpointGroup, job: Job, rows: NDArray[np.int64]) -> Delayed:
     """The job as one lazy `work.Measured`. rows: the text rows that pooled metrics are over."""
     over = job.metrics[0].over
-    if over == "pooled":
-        parts = _pooled_parts(group, job, rows)
-    elif over == "tokens":
-        parts = _token_parts(group, job)
-    else:
-        parts = _lens_parts(group, job)
+    parts = _pooled_parts(group, job, rows) if over == "pooled" else _token_parts(group, job)
     measured: Delayed = delayed(partial(work.Measured, job))(_tree(work.merger(job.metrics), parts))
     return measured
 
@@ -44,17 +39,12 @@ def _pooled_parts(group: CheckpointGroup, job: Job, rows: NDArray[np.int64]) -> 
 
 
 def _token_parts(group: CheckpointGroup, job: Job) -> list[Delayed]:
+    """Over "tokens" or "lens": whole texts, neighbours on the token axis."""
     assert job.sample is not None
-    spans = group.token_sample(job.sample).spans[["start", "stop"]].to_numpy(np.int64)
-    pieces = _split_at(spans, spans[:, 0] // _TOKENS)
-    return [_task(work.token_statistics, group, job)(piece) for piece in pieces]
-
-
-def _lens_parts(group: CheckpointGroup, job: Job) -> list[Delayed]:
-    assert job.sample is not None
-    tokens = np.flatnonzero(group.token_sample(job.sample).row >= 0)
-    pieces = _split_at(tokens, tokens // _TOKENS)
-    return [_task(work.lens_statistics, group, job)(piece) for piece in pieces]
+    texts = group.token_sample(job.sample).spans[["row", "start", "stop"]].to_numpy(np.int64)
+    pieces = _split_at(texts, texts[:, 1] // _TOKENS)
+    function = work.token_statistics if job.metrics[0].over == "tokens" else work.lens_statistics
+    return [_task(function, group, job)(piece) for piece in pieces]
 
 
 def _task(function: Callable[..., Any], group: CheckpointGroup, job: Job) -> Callable[..., Delayed]:

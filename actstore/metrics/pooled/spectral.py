@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from actstore.metrics.blocks import Floats, PooledBlock
-from actstore.metrics.moments import (
+from actstore.metrics.pooled.moments import (
     DirectionSum,
     Moments,
     UnitGram,
@@ -36,8 +36,8 @@ def dataset_entropy(states: Floats) -> float:
     code centres within batches of two rows and clamps the Gram matrix's elements at 0.
     Source: Skean et al. 2025, https://arxiv.org/abs/2502.02013, section 3.2 (dataset entropy).
     """
-    mean = mean_sums(PooledBlock(states)).mean
-    return _dataset_entropy(unit_gram(PooledBlock(states, mean)))
+    mean = mean_sums(PooledBlock.of(states)).mean
+    return _dataset_entropy(unit_gram(PooledBlock.of(states, mean)))
 
 
 def effective_rank(states: Floats) -> float:
@@ -46,7 +46,7 @@ def effective_rank(states: Floats) -> float:
     states: (row, hidden), any float dtype. 1 .. min(rows - 1, hidden). NaN for one row or
     constant rows. Source: Roy & Vetterli 2007, https://ieeexplore.ieee.org/document/7098875.
     """
-    return _effective_rank(moments(PooledBlock(states)))
+    return _effective_rank(moments(PooledBlock.of(states)))
 
 
 def participation_ratio(states: Floats) -> float:
@@ -55,7 +55,7 @@ def participation_ratio(states: Floats) -> float:
     states: (row, hidden), any float dtype. 1 .. min(rows - 1, hidden). NaN for one row or
     constant rows. Source: Gao et al. 2017, https://doi.org/10.1101/214262.
     """
-    return _participation_ratio(moments(PooledBlock(states)))
+    return _participation_ratio(moments(PooledBlock.of(states)))
 
 
 def top_pc_share(states: Floats) -> float:
@@ -64,7 +64,7 @@ def top_pc_share(states: Floats) -> float:
     states: (row, hidden), any float dtype. NaN for one row or constant rows.
     Source: Mu & Viswanath 2018, https://arxiv.org/abs/1702.01417, section 2.
     """
-    return _top_pc_share(moments(PooledBlock(states)))
+    return _top_pc_share(moments(PooledBlock.of(states)))
 
 
 def mean_cosine(states: Floats) -> float:
@@ -73,11 +73,11 @@ def mean_cosine(states: Floats) -> float:
     states: (row, hidden), any float dtype. Rows are not centred; zero rows are left out. NaN for
     fewer than two. Called anisotropy in Ethayarajh 2019, https://arxiv.org/abs/1909.00512, 4.1.
     """
-    return _mean_cosine(direction_sum(PooledBlock(states)))
+    return _mean_cosine(direction_sum(PooledBlock.of(states)))
 
 
 def _dataset_entropy(stats: UnitGram) -> float:
-    return von_neumann_entropy(stats.gram) if stats.n > 1 else float("nan")
+    return float("nan") if stats.degenerate else von_neumann_entropy(stats.gram)
 
 
 def _effective_rank(stats: Moments) -> float:
@@ -93,7 +93,7 @@ def _top_pc_share(stats: Moments) -> float:
 
 
 def _mean_cosine(stats: DirectionSum) -> float:
-    if stats.n < 2:
+    if stats.degenerate:
         return float("nan")
     return float((stats.total @ stats.total - stats.n) / (np.float64(stats.n) * (stats.n - 1)))
 
@@ -101,6 +101,10 @@ def _mean_cosine(stats: DirectionSum) -> float:
 register(
     Metric(
         name="dataset_entropy",
+        formula="-\\sum_k \\lambda_k \\ln \\lambda_k,\\ \\lambda = \\mathrm{eig}(U U^\\top / n)",
+        range="0 .. ln(min(n - 1, d))",
+        cost="n d^2 + d^3",
+        invariant_to=frozenset({"rotation", "scaling", "translation"}),
         over="pooled",
         chunk=unit_gram,
         combine=merge_unit_grams,
@@ -115,6 +119,10 @@ register(
 register(
     Metric(
         name="effective_rank",
+        formula="\\exp(-\\sum_k p_k \\ln p_k),\\ p = \\sigma(X - \\bar X) / \\sum \\sigma",
+        range="1 .. min(n - 1, d)",
+        cost="n d^2 + d^3",
+        invariant_to=frozenset({"rotation", "scaling", "translation"}),
         over="pooled",
         chunk=moments,
         combine=merge_moments,
@@ -127,6 +135,10 @@ register(
 register(
     Metric(
         name="participation_ratio",
+        formula="(\\sum_k \\lambda_k)^2 / \\sum_k \\lambda_k^2",
+        range="1 .. min(n - 1, d)",
+        cost="n d^2 + d^3",
+        invariant_to=frozenset({"rotation", "scaling", "translation"}),
         over="pooled",
         chunk=moments,
         combine=merge_moments,
@@ -139,6 +151,10 @@ register(
 register(
     Metric(
         name="top_pc_share",
+        formula="\\lambda_1 / \\sum_k \\lambda_k",
+        range="0 .. 1",
+        cost="n d^2 + d^3",
+        invariant_to=frozenset({"rotation", "scaling", "translation"}),
         over="pooled",
         chunk=moments,
         combine=merge_moments,
@@ -151,6 +167,10 @@ register(
 register(
     Metric(
         name="mean_cosine",
+        formula="\\frac{1}{n(n-1)} \\sum_{i \\ne j} \\cos(x_i, x_j)",
+        range="-1/(n - 1) .. 1",
+        cost="n d",
+        invariant_to=frozenset({"rotation", "scaling", "row scaling"}),
         over="pooled",
         chunk=direction_sum,
         combine=merge_direction_sums,

@@ -1,0 +1,1 @@
+"""Metrics of the same rows of two layers or checkpoints."""

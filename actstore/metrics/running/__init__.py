@@ -1,0 +1,1 @@
+"""From a request to values in the store: plan, graph, work, record."""

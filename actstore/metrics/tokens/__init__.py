@@ -1,0 +1,1 @@
+"""Metrics of a text's token states."""

@@ -1,0 +1,1 @@
+"""Metrics of several views of the same texts."""
