@@ -19,6 +19,7 @@ from actstore.store.head_ops import (
     Floats,
     HeadOp,
     Linear,
+    Tokens,
     array_names,
     op_from_json,
     op_to_json,
@@ -59,15 +60,28 @@ class LensHead:
         """
         return self._replay(self.ops[: self._unembedding_index], states)
 
-    def unembed(self, normed: Floats, tokens: slice = EVERY_TOKEN) -> Floats:
+    def unembed(self, normed: Floats, tokens: Tokens = EVERY_TOKEN) -> Floats:
         """Logits of what `norm` returned: (n, width) -> (n, vocabulary), or only of some tokens.
 
-        A slice of the vocabulary touches only those rows of the unembedding: walk over it in slices
-        where (n, vocabulary) does not fit. Includes biases, scales and soft caps.
+        Some tokens of the vocabulary touch only those rows of the unembedding: walk over it in
+        slices where (n, vocabulary) does not fit. Includes biases, scales and soft caps.
+        """
+        return self.finish(self.raw_logits(normed, tokens), tokens)
+
+    def raw_logits(
+        self, normed: Floats, tokens: Tokens = EVERY_TOKEN, out: Floats | None = None
+    ) -> Floats:
+        """What `norm` returned times the unembedding: no bias, scale or soft cap yet.
+
+        (n, width) -> (n, vocabulary), or only of some tokens; written to `out` where one is given.
         """
         x = np.asarray(normed, dtype=_compute_dtype(normed))
-        x = self._unembedding_op.apply(x, self.arrays, tokens)
-        return self._replay(self.ops[self._unembedding_index + 1 :], x)
+        return self._unembedding_op.product(x, self.arrays, tokens, out)
+
+    def finish(self, raw: Floats, tokens: Tokens = EVERY_TOKEN) -> Floats:
+        """The logits, from the raw ones of the same tokens, which may be overwritten."""
+        logits = self._unembedding_op.add_bias(raw, self.arrays, tokens)
+        return self._replay(self.ops[self._unembedding_index + 1 :], logits)
 
     @property
     def unembedding(self) -> Floats:

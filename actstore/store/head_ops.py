@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from actstore.store.journal import Json
 
 Floats = NDArray[np.floating[Any]]
+Tokens = slice | NDArray[np.integer[Any]]
+"""Some ids of the vocabulary."""
 EVERY_TOKEN = slice(None)
 
 
@@ -77,13 +79,28 @@ class Linear:
     """(out,)"""
     kind: ClassVar[str] = "linear"
 
-    def apply(
-        self, x: Floats, arrays: Mapping[str, Floats], outputs: slice = EVERY_TOKEN
+    def apply(self, x: Floats, arrays: Mapping[str, Floats]) -> Floats:
+        """(n, in) -> (n, out); weights are widened to x's dtype."""
+        return self.add_bias(self.product(x, arrays), arrays)
+
+    def product(
+        self,
+        x: Floats,
+        arrays: Mapping[str, Floats],
+        outputs: Tokens = EVERY_TOKEN,
+        out: Floats | None = None,
     ) -> Floats:
-        """(n, in) -> (n, out), or only the columns `outputs`; weights are widened to x's dtype."""
-        y: Floats = x @ arrays[self.weight][outputs].astype(x.dtype, copy=False).T
+        """x @ weight.T, or only the columns `outputs`; written to `out` where one is given."""
+        weight = arrays[self.weight][outputs].astype(x.dtype, copy=False)
+        y: Floats = np.matmul(x, weight.T, out=out)
+        return y
+
+    def add_bias(
+        self, y: Floats, arrays: Mapping[str, Floats], outputs: Tokens = EVERY_TOKEN
+    ) -> Floats:
+        """What `product` returned, with the bias added to it in place."""
         if self.bias is not None:
-            y += arrays[self.bias][outputs].astype(x.dtype, copy=False)
+            y += arrays[self.bias][outputs].astype(y.dtype, copy=False)
         return y
 
 
@@ -111,7 +128,9 @@ class Softcap:
 
     def apply(self, x: Floats, arrays: Mapping[str, Floats]) -> Floats:
         """Elementwise, in x's dtype."""
-        y: Floats = np.tanh(x / self.cap) * self.cap
+        y: Floats = x / self.cap
+        np.tanh(y, out=y)
+        y *= self.cap
         return y
 
 
