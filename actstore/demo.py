@@ -64,7 +64,7 @@ store = actstore.open_store("{self.store}")
 ds = store.dataset("{MODEL}")  # checkpoint x layer x text x hidden, read when computed
 ds["{POOLING}_pool"].sel(checkpoint="{self.checkpoints[-1]}", layer=3).load()
 store.scores().pivot_table("main_score", ["task", "checkpoint"], "layer")
-store.metrics().sel(metric="prompt_entropy").to_series().dropna()"""
+store.metrics()["value"].sel(metric="prompt_entropy").to_series().dropna()"""
 
     def summary(self) -> str:
         """What came out, where to look, and what to try, in some twenty lines."""

@@ -106,7 +106,7 @@ def task_grids(scores: pd.DataFrame) -> Iterator[Grid]:
 def metric_grids(metrics: pd.DataFrame) -> Iterator[Grid]:
     """For every metric and source one grid. metrics: rows of `Store.metric_table()`, one model."""
     for (metric, source), part in metrics.groupby(["metric", "source"]):
-        unit = part["parameters"].iloc[0].get("unit")
+        unit = part["unit"].iloc[0]
         counted = f"From {source}, {_count(part['n'])} per value."
         yield _grid(
             part.set_index(["checkpoint", "layer"])["value"].astype(float),

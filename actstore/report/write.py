@@ -47,7 +47,8 @@ def write_report(store: Store, out: Path, model: str | None = None) -> list[Path
         for name in models:
             sections += writer.sections(name, _of(scores, name), _of(metrics, name))
     writer.table("scores", scores[scores["model"].isin(models)])
-    writer.table("metrics", metrics[metrics["model"].isin(models)].drop(columns="parameters"))
+    shown = metrics[metrics["model"].isin(models)]
+    writer.table("metrics", shown.drop(columns=["parameters", "values", "inputs"]))
     title = f"{', '.join(map(shown_name, models))}: scores and metrics by layer"
     path.write_text(page(title, _INTRO, sections), encoding="utf-8")
     return [path, *writer.written]

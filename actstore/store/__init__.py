@@ -10,8 +10,9 @@ from actstore.store.evaluation_status import EvaluationStatus, FailedUnit, evalu
 from actstore.store.head import LensHead
 from actstore.store.journal import Json
 from actstore.store.ledger import ShardStats
+from actstore.store.metric_journal import MetricRecord
 from actstore.store.plan import CheckpointSpec
-from actstore.store.results import EvaluationFailure, MetricRecord, ScoreRecord
+from actstore.store.results import EvaluationFailure, ScoreRecord
 from actstore.store.shards import ShardBuilder, ShardLayout
 from actstore.store.status import CheckpointStatus, StoreStatus, extraction_status
 from actstore.store.store import Store, create_store, open_store

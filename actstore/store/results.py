@@ -1,24 +1,18 @@
-"""Results in a store: MTEB scores and metric values, keyed by everything they depend on."""
+"""Scores in a store, keyed by everything they depend on, and what all results share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
-from actstore.refs import by_training_step, training_step
-from actstore.store.journal import Json, append_records, read_records
-from actstore.store.storage import Storage
+from actstore.refs import training_step
+from actstore.store.journal import Json
 
-_METRICS = "metrics/journal"
 MTEB_RESULTS = "scores/mteb"
 """Root of an mteb ResultCache."""
-_METRIC_KEY = ["model", "checkpoint", "layer", "metric", "source"]
-_METRIC_COLUMNS = [*_METRIC_KEY, "step", "value", "n", "definition", "parameters"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,48 +56,6 @@ class EvaluationFailure:
     error: str
     """Kind and message."""
     traceback: str
-
-
-@dataclass(frozen=True)
-class MetricRecord:
-    """The value of one (model, checkpoint, layer, metric, source)."""
-
-    model: str
-    checkpoint: str
-    layer: int
-    metric: str
-    source: str
-    """What it was computed from: `mean_pool`, `tokens/sample`."""
-    value: float
-    """NaN where the metric is undefined for the data."""
-    n: int
-    """Texts, rows or tokens that it is over."""
-    definition: str
-    parameters: Mapping[str, Json] = field(default_factory=dict)
-
-
-def record_metrics(storage: Storage, records: Sequence[MetricRecord]) -> None:
-    append_records(storage, _METRICS, [asdict(record) for record in records])
-
-
-def metric_table(storage: Storage) -> pd.DataFrame:
-    """One row a (model, checkpoint, layer, metric, source), the latest value."""
-    records: list[dict[str, Any]] = read_records(storage, _METRICS)
-    if not records:
-        return pd.DataFrame(columns=_METRIC_COLUMNS)
-    table = pd.DataFrame(records).drop_duplicates(_METRIC_KEY, keep="last")
-    return in_training_order(table, _METRIC_KEY)[_METRIC_COLUMNS]
-
-
-def metric_array(storage: Storage) -> xr.DataArray:
-    """Metric values as (model, checkpoint, layer, metric, source); NaN where there is none."""
-    table = metric_table(storage)
-    if table.empty:
-        shape, dims = (0,) * len(_METRIC_KEY), _METRIC_KEY
-        return xr.DataArray(np.empty(shape), dims=dims, name="metrics")
-    array: xr.DataArray = table.set_index(_METRIC_KEY)["value"].to_xarray()
-    ordered = array.sel(checkpoint=by_training_step(array["checkpoint"].values))
-    return ordered.assign_coords(step=("checkpoint", steps(ordered["checkpoint"].values)))
 
 
 def in_training_order(table: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:

@@ -277,6 +277,11 @@ TABLES = (
         "one record a (model, checkpoint, layer, metric, source); the latest counts",
         (),
     ),
+    TableDeclaration(
+        "metrics/values/{digest}.npz",
+        "numbers of single texts that values are means of: rows, and (text,) a layer and metric",
+        (),
+    ),
 )
 
 

@@ -18,12 +18,13 @@ from actstore import __version__
 from actstore.errors import InvalidInputError, NotAStoreError, StoreVersionError
 from actstore.refs import by_training_step, checkpoint_key, look_up, model_key, model_name
 from actstore.selection import select_checkpoints
-from actstore.store import bundles, results, score_journal, score_tables
+from actstore.store import bundles, metric_journal, results, score_journal, score_tables
 from actstore.store.bundles import TaskBundle
 from actstore.store.checkpoint import CheckpointGroup
 from actstore.store.journal import Json
+from actstore.store.metric_journal import MetricRecord
 from actstore.store.plan import CheckpointSpec, require_same
-from actstore.store.results import EvaluationFailure, MetricRecord, ScoreRecord
+from actstore.store.results import EvaluationFailure, ScoreRecord
 from actstore.store.schema import FORMAT_VERSION, LAYER, N_TOKENS, TRUNCATED
 from actstore.store.score_tables import CountedTask
 from actstore.store.shards import choose_layout
@@ -314,7 +315,13 @@ class Store:
         score_journal.record_failures(self.storage, failures)
 
     def record_metrics(self, records: Sequence[MetricRecord]) -> None:
-        results.record_metrics(self.storage, records)
+        metric_journal.record_metrics(self.storage, records)
+
+    def keep_metric_values(
+        self, key: str, rows: NDArray[np.int64], values: Mapping[str, NDArray[np.float64]]
+    ) -> None:
+        """Keep the numbers of single texts that a mean is over; records name the key."""
+        metric_journal.keep_metric_values(self.storage, key, rows, values)
 
     def scores(self) -> pd.DataFrame:
         """One row a scored unit, split and subset: main scores and what they depend on."""
@@ -356,13 +363,24 @@ class Store:
         """What could not be scored, and was not since: unit, error, traceback, at."""
         return score_journal.failure_table(self.storage)
 
-    def metrics(self) -> xr.DataArray:
-        """Metric values by model, checkpoint, layer, metric and source; NaN where there is none."""
-        return results.metric_array(self.storage)
+    def metrics(self) -> xr.Dataset:
+        """Metric values, intervals and counts by model, checkpoint, layer, metric and source.
+
+        `value` is NaN where there is none, counts are -1 there.
+        """
+        return metric_journal.metric_dataset(self.storage)
 
     def metric_table(self) -> pd.DataFrame:
-        """The same as a tidy table, with counts, definitions and parameters."""
-        return results.metric_table(self.storage)
+        """The same as a tidy table, with reasons, definitions and parameters."""
+        return metric_journal.metric_table(self.storage)
+
+    def metric_values(self, model: str, metric: str, source: str | None = None) -> xr.DataArray:
+        """A metric that is a mean over texts or tokens, of every text by itself.
+
+        Returns (checkpoint, layer, text). source: None where there is only one. Raises
+        UnknownNameError for a metric or source without such numbers.
+        """
+        return metric_journal.metric_values(self.storage, model, metric, source)
 
     def _counted(self, suite: str | None) -> tuple[pd.DataFrame, list[CountedTask]]:
         scores = self.scores()

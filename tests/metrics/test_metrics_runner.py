@@ -57,7 +57,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def value(small: SmallStore, metric: str, checkpoint: str, layer: int) -> float:
     source = "mean_pool" if METRICS[metric].over == "pooled" else "tokens/sample"
-    found = small.store.metrics().sel(
+    found = small.store.metrics()["value"].sel(
         model=MODEL, checkpoint=checkpoint, layer=layer, metric=metric, source=source
     )
     return float(found)
@@ -95,11 +95,11 @@ def test_values_come_with_counts_definitions_and_units(measured: SmallStore) -> 
     pooled = table.loc[("step0", 1, "effective_rank")]
     assert pooled["n"] == N_TEXTS
     assert "Roy & Vetterli" in pooled["definition"]
-    assert pooled["parameters"]["unit"] == "dimensions"
+    assert pooled["unit"] == "dimensions"
     short = sum(text.shape[1] < 3 for text in measured.tokens["step0"])
     assert short > 0
     curved = table.loc[("step0", 1, "curvature")]
-    assert (curved["n"], curved["parameters"]["n_undefined"]) == (20 - short, short)
+    assert (curved["n"], curved["n_undefined"]) == (20 - short, short)
 
 
 def test_a_second_run_computes_nothing(measured: SmallStore) -> None:
@@ -256,7 +256,8 @@ def test_values_that_are_undefined_are_stored_as_such_and_counted(tmp_path: Path
     assert report.undefined == 1
     [row] = small.store.metric_table().to_dict("records")
     assert np.isnan(row["value"])
-    assert (row["n"], row["parameters"]["n_undefined"]) == (0, 20)
+    assert (row["n"], row["n_undefined"]) == (0, 20)
+    assert "not defined" in row["reason"]
     assert compute_metrics(small.store, request).reused == 1
 
 

@@ -50,7 +50,16 @@ def metric(
     checkpoint: str, layer: int, name: str, value: float, *, model: str = MODEL, unit: str = "nats"
 ) -> MetricRecord:
     return MetricRecord(
-        model, checkpoint, layer, name, "mean_pool", value, 500, "Somebody 2020", {"unit": unit}
+        model=model,
+        checkpoint=checkpoint,
+        layer=layer,
+        metric=name,
+        source="mean_pool",
+        value=value,
+        n=500,
+        unit=unit,
+        definition="Somebody 2020",
+        inputs="d",
     )
 
 

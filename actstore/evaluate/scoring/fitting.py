@@ -13,7 +13,7 @@ from actstore.errors import InvalidInputError
 from actstore.evaluate.scoring.combine import read_combined
 from actstore.evaluate.scoring.transform import Representation
 from actstore.store import CheckpointGroup
-from actstore.store.fits import read_fit, write_fit
+from actstore.store.kept import FITS, keep, read_kept
 
 _MAX_ROWS = 1 << 16
 _BLOCK = 1 << 12
@@ -65,10 +65,10 @@ def fit_of(group: CheckpointGroup, representation: Representation) -> Fit:
     source = [spec.model, spec.checkpoint, spec.digest(), list(layers), pooling]
     made = [*source, transform.combine, transform.fit, fit_digest(group, representation)]
     key = json.dumps(made)
-    arrays = read_fit(group.storage, key)
+    arrays = read_kept(group.storage, FITS, key)
     if arrays is None:
         arrays = _fit(group, representation)
-        write_fit(group.storage, key, arrays)
+        keep(group.storage, FITS, key, arrays)
     return Fit(arrays["mean"], arrays.get("matrix"))
 
 

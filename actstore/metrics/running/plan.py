@@ -90,8 +90,8 @@ def make_plan(store: Store, request: MetricsRequest) -> Plan:
 def _stored_inputs(table: pd.DataFrame) -> dict[tuple[Any, ...], tuple[Any, str]]:
     """By (model, checkpoint, layer, metric, source): digest of the inputs, and definition."""
     key = ["model", "checkpoint", "layer", "metric", "source"]
-    found = table[[*key, "parameters", "definition"]].itertuples(index=False, name=None)
-    return {tuple(row[:5]): (row[5].get("inputs"), row[6]) for row in found}
+    found = table[[*key, "inputs", "definition"]].itertuples(index=False, name=None)
+    return {tuple(row[:5]): (row[5], row[6]) for row in found}
 
 
 def _layers(group: CheckpointGroup, selection: str) -> tuple[int, ...]:

@@ -132,12 +132,11 @@ class Measured:
             source=self.job.source,
             value=metric.finalize(stats),
             n=stats.n,
+            n_undefined=stats.n_undefined,
+            reason=stats.degenerate,
+            unit=metric.unit,
             definition=metric.reference,
-            parameters={
-                "inputs": self.job.inputs,
-                "n_undefined": stats.n_undefined,
-                "unit": metric.unit,
-            },
+            inputs=self.job.inputs,
         )
 
 
