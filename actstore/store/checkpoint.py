@@ -14,7 +14,9 @@ from actstore.store import schema
 from actstore.store.arrays import Shard, ShardedArray, shards_of
 from actstore.store.head import LensHead
 from actstore.store.head_group import read_head, write_head
+from actstore.store.journal import Json
 from actstore.store.ledger import Ledger, ShardStats
+from actstore.store.lenses import LensWriter, StoredLens, lens_names, read_lens
 from actstore.store.plan import CheckpointSpec
 from actstore.store.shards import ShardBuilder, ShardLayout
 from actstore.store.storage import Storage, join
@@ -236,6 +238,23 @@ class CheckpointGroup:
                 f"Run: actstore extract {self.storage.url} {self._options} --lens-head"
             )
         return read_head(self.storage, self.head_prefix)
+
+    def lenses(self) -> list[str]:
+        """The fitted lenses that are stored."""
+        return lens_names(self)
+
+    def lens(self, name: str) -> StoredLens:
+        """A fitted lens.
+
+        Raises UnknownNameError for none of that name, PlanMismatchError for one fitted to states
+        or a head that have changed since, CorruptShardError for a damaged one.
+        """
+        return read_lens(self, name)
+
+    def finish_lens(self, lens: LensWriter, fitted: Mapping[str, Json]) -> None:
+        """Make a lens count, all of whose layers are written. fitted: how, and to what."""
+        lens.finish(fitted)
+        self._write_document()
 
     def sharded_array(self, name: str) -> ShardedArray | TextValues:
         """An array by its name in commit records: `mean_pool`, `tokens/sample/states`, …"""

@@ -107,6 +107,14 @@ TOKEN_ARRAYS = (
     ArrayDeclaration("is_special", ("token",), "bool", "1", "added by the tokenizer (CLS, BOS, …)"),
     ArrayDeclaration("n_bytes", ("token",), "int32", "bytes", "UTF-8 bytes the token stands for"),
 )
+LENS_WEIGHT = ArrayDeclaration(
+    "weight",
+    ("layer", "hidden", "hidden_in"),
+    "float32",
+    "1",
+    "weight h + bias estimates the last layer's state of the token whose state at this layer is h",
+)
+LENS_BIAS = ArrayDeclaration("bias", ("layer", "hidden"), "float32", "model units", "likewise")
 
 GROUPS = (
     GroupDeclaration("", "root; attributes: format_version, created_by, created_at"),
@@ -129,6 +137,14 @@ GROUPS = (
     GroupDeclaration(
         "models/{model}/{checkpoint}/head",
         "the lens head: a program (attribute `ops`) over the arrays in the group",
+    ),
+    GroupDeclaration(
+        "models/{model}/{checkpoint}/lenses/{lens}",
+        "a fitted lens, without the last layer, which needs none; attributes: kind, token sample, "
+        "digests of the states, the lens head, the split of its texts and each chunk, numbers of "
+        "tokens, settings, and by layer the mean KL(final || layer) in bits over texts that it was "
+        "not fitted to, with and without it",
+        (LAYER, LENS_WEIGHT, LENS_BIAS),
     ),
 )
 
