@@ -29,6 +29,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 docs: setup ## the pages that are generated from the code
 	$(BIN)/python -c "from actstore.store.schema import to_markdown; print(to_markdown(), end='')" > docs/store-format.md
+	$(BIN)/python -c "from actstore.metrics import metrics_page; print(metrics_page(), end='')" > docs/metrics.md
 
 clean:
 	rm -rf $(VENV) actstore-demo

@@ -22,11 +22,38 @@ def metrics(
     model: ModelOption = None,
     checkpoints: CheckpointsOption = "",
     layers: LayersOption = "all",
+    tasks: Annotated[
+        str, typer.Option(help="Over the texts of each of these tasks; else over all texts.")
+    ] = "",
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Over so many of the texts, drawn by --seed.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Draws the texts of --sample and of all pairs.")] = 0,
     pooling: Annotated[str, typer.Option(help="Comma-separated.")] = "mean",
-    task: Annotated[str | None, typer.Option(help="Only over this task's texts.")] = None,
+    against: Annotated[
+        str,
+        typer.Option(
+            help="What layers are compared with: previous_layer, last_layer, layer:N, "
+            "previous_checkpoint, last_checkpoint, checkpoint:NAME."
+        ),
+    ] = "previous_layer",
+    views: Annotated[str, typer.Option(help="Sets of views; all that there are.")] = "",
+    tokens_name: Annotated[str, typer.Option(help="Token samples; all that there are.")] = "",
+    lens: Annotated[
+        str, typer.Option(help="final, next_block, raw, or a lens of actstore fit-lens.")
+    ] = "final",
+    intervals: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Also of metrics that are no means, by leaving out 1 of N groups of texts."
+        ),
+    ] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Compute again what is there.")] = False,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write all values of the model that the store has.")
+    ] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the metrics and stop.")] = False,
 ) -> None:
     """Compute label-free metrics of every checkpoint and layer, in parallel, from the store."""
@@ -36,7 +63,7 @@ def metrics(
     from actstore.store import open_store
 
     if list_:
-        table(["metric", "over", "unit", "reference"], list_metrics())
+        table(["metric", "over", "unit", "range", "reference"], list_metrics())
         return
     opened = open_store(store)
     request = MetricsRequest(
@@ -44,13 +71,23 @@ def metrics(
         checkpoints=names(checkpoints),
         layers=layers,
         metrics=names(metric),
+        tasks=names(tasks),
+        sample=sample,
+        seed=seed,
         poolings=names(pooling),
-        task=task,
+        against=names(against),
+        view_sets=names(views),
+        token_samples=names(tokens_name),
+        lenses=names(lens),
+        interval_groups=intervals,
         workers=workers,
         scheduler=scheduler,
         overwrite=overwrite,
     )
     show_metrics(compute_metrics(opened, request))
+    if csv is not None:
+        values = opened.metric_table()
+        values[values["model"] == request.model].to_csv(csv, index=False)
 
 
 def report(

@@ -30,6 +30,10 @@ class PooledBlock:
         """All rows there are, numbered from 0."""
         return cls(states, np.arange(len(states)), mean)
 
+    def take(self, keep: NDArray[np.bool_]) -> PooledBlock:
+        """Some of the rows."""
+        return PooledBlock(self.states[keep], self.rows[keep], self.mean)
+
 
 @dataclass(frozen=True)
 class PairBlock:
@@ -47,6 +51,10 @@ class PairBlock:
         """All rows there are, numbered from 0."""
         return cls(states, against, np.arange(len(states)))
 
+    def take(self, keep: NDArray[np.bool_]) -> PairBlock:
+        """Some of the rows."""
+        return PairBlock(self.states[keep], self.against[keep], self.rows[keep])
+
 
 @dataclass(frozen=True)
 class ViewsBlock:
@@ -61,6 +69,10 @@ class ViewsBlock:
     def of(cls, states: Floats) -> ViewsBlock:
         """All texts there are, numbered from 0."""
         return cls(states, np.arange(len(states)))
+
+    def take(self, keep: NDArray[np.bool_]) -> ViewsBlock:
+        """Some of the texts."""
+        return ViewsBlock(self.states[keep], self.rows[keep])
 
 
 @dataclass(frozen=True)

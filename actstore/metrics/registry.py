@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
+from actstore.metrics.statistics import PerText
 from actstore.refs import look_up
 
 Over = Literal["pooled", "pairs", "views", "tokens", "lens"]
@@ -72,6 +73,8 @@ class Metric(Generic[Block, Stats]):
     """Whether the order of tokens within a text matters. That of rows or texts never does."""
     quantities: tuple[str, ...] = ()
     """Over "lens": what the chunk reads of `LensBlock.values`."""
+    per_text: Callable[[Stats], PerText] | None = None
+    """Of a mean over texts, or over their tokens: the numbers of single texts, which are kept."""
     all_pairs: bool = False
     """Compares every row with every other: is given a sample of the rows, of bounded size."""
     needs_mean: bool = False
@@ -94,9 +97,9 @@ def all_metrics() -> tuple[Metric[Any, Any], ...]:
     return tuple(sorted(METRICS.values(), key=lambda m: (ORDER.index(m.over), m.name)))
 
 
-def list_metrics() -> list[tuple[str, str, str, str]]:
-    """Every metric as a line of a table: name, what it is over, unit, source."""
-    return [(m.name, m.over, m.unit, m.reference) for m in all_metrics()]
+def list_metrics() -> list[tuple[str, str, str, str, str]]:
+    """Every metric as a line of a table: name, what it is over, unit, range, source."""
+    return [(m.name, m.over, m.unit, m.range, m.reference) for m in all_metrics()]
 
 
 def resolve_metrics(names: Iterable[str]) -> tuple[Metric[Any, Any], ...]:

@@ -72,6 +72,11 @@ def merge_per_text(a: PerText, b: PerText) -> PerText:
     return PerText(rows[order], *joined)
 
 
+def itself(stats: PerText) -> PerText:
+    """The numbers of single texts, where the statistic is nothing else."""
+    return stats
+
+
 def mean_of(stats: PerText) -> float:
     """The mean over all texts or tokens where the number is defined; NaN if there is none."""
     return float(stats.total.sum() / stats.n) if stats.n else float("nan")

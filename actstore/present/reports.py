@@ -52,6 +52,7 @@ def show_metrics(report: MetricsReport) -> None:
         f"{len(report.records):,} values computed, {report.reused:,} were there, "
         f"{report.undefined:,} undefined for their data (NaN); {report.seconds:,.0f} s"
     )
+    lines(*(f"- {n:,} are NaN: {reason}" for reason, n in report.reasons.items()))
     lines(*(f"- left out: {reason}" for reason in report.not_possible))
 
 

@@ -191,4 +191,4 @@ def test_the_list_for_people_has_a_line_for_every_metric() -> None:
     assert {line[0] for line in lines} == set(METRICS)
     [line] = [line for line in lines if line[0] == "curvature"]
     assert line[1:3] == ("tokens", "radians")
-    assert "Hosseini" in line[3]
+    assert "Hosseini" in line[4]

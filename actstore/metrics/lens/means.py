@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from actstore.metrics.blocks import LensBlock
 from actstore.metrics.registry import Metric, register
-from actstore.metrics.statistics import PerText, mean_of, merge_per_text, per_token
+from actstore.metrics.statistics import PerText, itself, mean_of, merge_per_text, per_token
 
 
 def _of(quantity: str) -> Callable[[LensBlock], PerText]:
@@ -29,6 +29,7 @@ register(
         chunk=_of("entropy_bits"),
         combine=merge_per_text,
         finalize=mean_of,
+        per_text=itself,
         reference="nostalgebraist 2020, https://www.lesswrong.com/posts/AcKRB8wDpdaN6v6ru; final "
         "norm and whole head program; mean over tokens",
         unit="bits",
@@ -46,6 +47,7 @@ register(
         chunk=_of("kl_layer_to_final_bits"),
         combine=merge_per_text,
         finalize=mean_of,
+        per_text=itself,
         reference="KL(layer || final), as kl_to_final_bits of logos-in-layers; mean over tokens",
         unit="bits",
         description="divergence of the layer's prediction from the final one; 0 at the last layer",
@@ -62,6 +64,7 @@ register(
         chunk=_of("kl_final_to_layer_bits"),
         combine=merge_per_text,
         finalize=mean_of,
+        per_text=itself,
         reference="KL(final || layer), as in Belrose et al. 2023, "
         "https://arxiv.org/abs/2303.08112, section 3; mean over tokens",
         unit="bits",

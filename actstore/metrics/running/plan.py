@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import xxhash
-from numpy.typing import NDArray
 
-from actstore.errors import MissingShardsError, UnknownNameError
+from actstore.errors import UnknownNameError
 from actstore.metrics.registry import Metric, all_metrics, resolve_metrics
+from actstore.metrics.running.chosen import chosen_texts, row_hash
+from actstore.metrics.running.readers import Piece, Reader
 from actstore.metrics.running.request import MetricsRequest
+from actstore.metrics.running.sources import Finder, Source
 from actstore.refs import parse_layers
-from actstore.store import CheckpointGroup, Store, TokenSample
+from actstore.store import CheckpointGroup, Store
 
 
 @dataclass(frozen=True)
@@ -27,35 +28,35 @@ class Job:
     layers: tuple[int, ...]
     """One, or for lens metrics all that are asked for: they share the final layer's prediction."""
     metrics: tuple[Metric[Any, Any], ...]
-    pooling: str | None
-    sample: str | None
-    """A token sample; exactly one of `pooling` and `sample` is given."""
+    reader: Reader
     source: str
-    """As values are recorded: `mean_pool`, `mean_pool/STS12`, `tokens/sample`."""
     inputs: str
-    """Digest of everything that the values depend on, apart from the metrics' definitions."""
+    pairs_limit: int
+    seed: int
+    interval_groups: int
+
+    def inputs_of(self, metric: Metric[Any, Any]) -> str:
+        """Digest of everything that a value depends on, apart from the metric's definition."""
+        return f"{self.inputs}-{self.pairs_limit:x}" if metric.all_pairs else self.inputs
+
+
+@dataclass(frozen=True)
+class Work:
+    """A job and the pieces that it is over."""
+
+    job: Job
+    pieces: tuple[Piece, ...]
+    n_bytes: int
+    """Of all pieces, about."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """The work of one request."""
 
-    jobs: tuple[Job, ...]
-    rows: NDArray[np.int64]
-    """The text rows that pooled metrics are over."""
+    works: tuple[Work, ...]
     reused: int
     not_possible: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Source:
-    """One stored array of one checkpoint, and the metrics that can be computed from it."""
-
-    metrics: tuple[Metric[Any, Any], ...]
-    pooling: str | None
-    sample: str | None
-    source: str
-    inputs: str
 
 
 def make_plan(store: Store, request: MetricsRequest) -> Plan:
@@ -65,33 +66,28 @@ def make_plan(store: Store, request: MetricsRequest) -> Plan:
     command that mends it, where states or a lens head that were asked for by name are missing.
     """
     metrics = resolve_metrics(request.metrics) or all_metrics()
-    rows = store.text_rows() if request.task is None else np.sort(store.task(request.task).rows())
-    jobs: list[Job] = []
+    works: list[Work] = []
     reused = 0
     notes: dict[str, None] = {}
-    stored = _stored_inputs(store.metric_table())
-    for checkpoint in store.select_checkpoints(request.model, request.checkpoints):
-        group = store.checkpoint(request.model, checkpoint)
-        layers = _layers(group, request.layers)
-        for source in _sources(group, request, metrics, rows, notes):
-            wanted = [(layer, metric) for layer in layers for metric in source.metrics]
-            todo = [
-                (layer, metric)
-                for layer, metric in wanted
-                if request.overwrite
-                or stored.get((group.model, checkpoint, layer, metric.name, source.source))
-                != (source.inputs, metric.reference)
-            ]
-            reused += len(wanted) - len(todo)
-            jobs += _jobs(group, source, todo)
-    return Plan(tuple(jobs), rows, reused, tuple(notes))
+    stored = _stored(store.metric_table())
+    for chosen in chosen_texts(store, request):
+        for checkpoint in store.select_checkpoints(request.model, request.checkpoints):
+            group = store.checkpoint(request.model, checkpoint)
+            finder = Finder(store, request, group, _layers(group, request.layers), chosen)
+            for source in finder.sources(metrics, notes):
+                jobs = list(_jobs(group, source, request, stored))
+                reused += len(source.layers) * len(source.metrics)
+                reused -= sum(len(job.layers) * len(job.metrics) for job in jobs)
+                works += [Work(job, *_cut(source, job)) for job in jobs]
+    return Plan(tuple(works), reused, tuple(notes))
 
 
-def _stored_inputs(table: pd.DataFrame) -> dict[tuple[Any, ...], tuple[Any, str]]:
-    """By (model, checkpoint, layer, metric, source): digest of the inputs, and definition."""
+def _stored(table: pd.DataFrame) -> dict[tuple[Any, ...], tuple[str, str, bool]]:
+    """By what a value is of: inputs, definition, and whether an interval was tried."""
     key = ["model", "checkpoint", "layer", "metric", "source"]
-    found = table[[*key, "inputs", "definition"]].itertuples(index=False, name=None)
-    return {tuple(row[:5]): (row[5], row[6]) for row in found}
+    tried = (table["interval"] != "") | table["value"].isna()
+    found = table[[*key, "inputs", "definition"]].assign(tried=tried)
+    return {tuple(row[:5]): row[5:] for row in found.itertuples(index=False, name=None)}
 
 
 def _layers(group: CheckpointGroup, selection: str) -> tuple[int, ...]:
@@ -106,116 +102,53 @@ def _layers(group: CheckpointGroup, selection: str) -> tuple[int, ...]:
     return asked
 
 
-def _sources(
-    group: CheckpointGroup,
-    request: MetricsRequest,
-    metrics: Sequence[Metric[Any, Any]],
-    rows: NDArray[np.int64],
-    notes: dict[str, None],
-) -> Iterator[_Source]:
-    if pooled := _over(metrics, "pooled"):
-        yield from _pooled_sources(group, request, pooled, rows)
-    for kind in ("tokens", "lens"):
-        if not (chosen := _over(metrics, kind)):
-            continue
-        try:
-            yield from list(_token_sources(group, request, chosen))
-        except (UnknownNameError, MissingShardsError) as error:
-            if request.metrics or request.token_samples:
-                raise
-            notes[f"{', '.join(metric.name for metric in chosen)}: {error}"] = None
-
-
-def _over(metrics: Iterable[Metric[Any, Any]], kind: str) -> tuple[Metric[Any, Any], ...]:
-    return tuple(metric for metric in metrics if metric.over == kind)
-
-
-def _pooled_sources(
-    group: CheckpointGroup,
-    request: MetricsRequest,
-    metrics: tuple[Metric[Any, Any], ...],
-    rows: NDArray[np.int64],
-) -> Iterator[_Source]:
-    for pooling in dict.fromkeys(group.stored_pooling(name) for name in request.poolings):
-        group.require(pooling, rows)
-        source = f"{pooling}_pool" + (f"/{request.task}" if request.task else "")
-        inputs = _digest(group.spec.digest(), pooling, rows)
-        yield _Source(metrics, pooling, None, source, inputs)
-
-
-def _token_sources(
-    group: CheckpointGroup, request: MetricsRequest, metrics: tuple[Metric[Any, Any], ...]
-) -> Iterator[_Source]:
-    names = request.token_samples or group.token_samples()
-    if not names:
-        raise MissingShardsError(
-            f"{group.storage.url} has no token states of {group.model} at {group.checkpoint}. Run: "
-            f"actstore extract {group.storage.url} --model {group.model} "
-            f"--checkpoints {group.checkpoint} --tokens 200"
-        )
-    for name in names:
-        sample = group.token_sample(name)
-        _require_whole(group, sample)
-        if metrics[0].over == "lens":
-            _require_lens(group)
-        inputs = _digest(group.spec.digest(), name, sample.row, sample.token_id)
-        yield _Source(metrics, None, name, f"tokens/{name}", inputs)
-
-
-def _require_whole(group: CheckpointGroup, sample: TokenSample) -> None:
-    if missing := sample.todo():
-        raise MissingShardsError(
-            f"The token sample {sample.name!r} of {group.model} at {group.checkpoint} lacks "
-            f"{len(missing)} shards. Run the same actstore extract command again: it finishes it."
-        )
-
-
-def _require_lens(group: CheckpointGroup) -> None:
-    if not group.has_head():
-        group.head()  # says what to type
-    last = group.spec.n_blocks
-    if last not in group.layers:
-        raise MissingShardsError(
-            f"The lens needs the last layer, {last}, and {group.model} at {group.checkpoint} is "
-            f"stored without it. Run, into another store: actstore extract … --layers all"
-        )
-
-
-def _digest(*parts: str | NDArray[Any]) -> str:
-    state = xxhash.xxh3_128()
-    for part in parts:
-        state.update(part.encode() if isinstance(part, str) else part.tobytes())
-        state.update(b"\0")
-    return state.hexdigest()
-
-
 def _jobs(
-    group: CheckpointGroup, source: _Source, todo: Sequence[tuple[int, Metric[Any, Any]]]
-) -> Iterator[Job]:
-    by_layer: dict[int, list[Metric[Any, Any]]] = {}
-    for layer, metric in todo:
-        by_layer.setdefault(layer, []).append(metric)
-    if by_layer and source.metrics[0].over == "lens":
-        needed = tuple(dict.fromkeys(metric for _, metric in todo))
-        yield _job(group, source, tuple(by_layer), needed)
-    else:
-        for layer, metrics in by_layer.items():
-            yield _job(group, source, (layer,), tuple(metrics))
-
-
-def _job(
     group: CheckpointGroup,
-    source: _Source,
-    layers: tuple[int, ...],
-    metrics: tuple[Metric[Any, Any], ...],
-) -> Job:
-    return Job(
-        model=group.model,
-        checkpoint=group.checkpoint,
-        layers=layers,
-        metrics=metrics,
-        pooling=source.pooling,
-        sample=source.sample,
-        source=source.source,
-        inputs=source.inputs,
-    )
+    source: Source,
+    request: MetricsRequest,
+    stored: dict[tuple[Any, ...], tuple[str, str, bool]],
+) -> Iterator[Job]:
+    """What is not stored: a job a layer, or one for all layers where they are read together."""
+
+    def job(layers: tuple[int, ...], metrics: tuple[Metric[Any, Any], ...]) -> Job:
+        return Job(
+            model=group.model,
+            checkpoint=group.checkpoint,
+            layers=layers,
+            metrics=metrics,
+            reader=source.reader,
+            source=source.label,
+            inputs=source.inputs,
+            pairs_limit=source.pairs_limit,
+            seed=request.seed,
+            interval_groups=request.interval_groups,
+        )
+
+    def is_stored(layer: int, metric: Metric[Any, Any]) -> bool:
+        key = (group.model, group.checkpoint, layer, metric.name, source.label)
+        inputs, definition, tried = stored.get(key, ("", "", False))
+        same = (inputs, definition) == (whole.inputs_of(metric), metric.reference)
+        return same and (tried or not request.interval_groups) and not request.overwrite
+
+    whole = job(source.layers, source.metrics)
+    todo = {
+        layer: tuple(metric for metric in source.metrics if not is_stored(layer, metric))
+        for layer in source.layers
+    }
+    todo = {layer: metrics for layer, metrics in todo.items() if metrics}
+    if todo and source.metrics[0].over == "lens":
+        needed = {metric.name for metrics in todo.values() for metric in metrics}
+        yield job(tuple(todo), tuple(one for one in source.metrics if one.name in needed))
+    else:
+        for layer, metrics in todo.items():
+            yield job((layer,), metrics)
+
+
+def _cut(source: Source, job: Job) -> tuple[tuple[Piece, ...], int]:
+    """The pieces of a job, along shards where data are read so, and their bytes."""
+    data, cut_by = source.data, source.cut_by
+    if all(metric.all_pairs for metric in job.metrics):
+        chosen = row_hash(source.rows, job.seed) <= np.uint64(job.pairs_limit)
+        data, cut_by = data[chosen], cut_by[chosen]
+    edges = np.flatnonzero(np.diff(cut_by // source.piece_length)) + 1
+    return tuple(np.split(data, edges)), len(data) * source.bytes_per_row

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from itertools import groupby
-
-from dask.delayed import Delayed
 
 from actstore.metrics.running.graph import job_graph
 from actstore.metrics.running.plan import Plan, make_plan
@@ -26,29 +22,23 @@ def compute_metrics(store: Store, request: MetricsRequest) -> MetricsReport:
     """
     start = time.perf_counter()
     plan = make_plan(store, request)
-    records = _compute(store, request, plan) if plan.jobs else []
+    records = _compute(store, request, plan) if plan.works else []
     seconds = time.perf_counter() - start
     return MetricsReport(tuple(records), plan.reused, plan.not_possible, seconds)
 
 
 def _compute(store: Store, request: MetricsRequest, plan: Plan) -> list[MetricRecord]:
     records: list[MetricRecord] = []
-    total = sum(len(job.layers) for job in plan.jobs)
+    total = sum(len(work.job.layers) for work in plan.works)
     with (
         progress(f"Metrics of {request.model}", total, "layer") as advance,
         computing(request.workers, request.scheduler) as compute,
     ):
         measured: Measured
-        for measured in compute(_graphs(store, plan)):
-            found = measured.records()
-            store.record_metrics(found)
-            records += found
-            advance(len(measured.job.layers))
+        for measured in compute(job_graph(work) for work in plan.works):
+            if measured.values:
+                store.keep_metric_values(measured.values_key, measured.rows, measured.values)
+            store.record_metrics(measured.records)
+            records += measured.records
+            advance(measured.n_layers)
     return records
-
-
-def _graphs(store: Store, plan: Plan) -> Iterator[Delayed]:
-    for checkpoint, jobs in groupby(plan.jobs, lambda job: (job.model, job.checkpoint)):
-        group = store.checkpoint(*checkpoint)
-        for job in jobs:
-            yield job_graph(group, job, plan.rows)

@@ -4,23 +4,52 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
-from actstore.metrics.blocks import LensBlock, PooledBlock, TokenBlock
-from actstore.metrics.lens.kernel import lens_values
+from actstore.metrics.blocks import PairBlock, PooledBlock, ViewsBlock
 from actstore.metrics.pooled.moments import MeanSums, mean_sums, merge_mean_sums
 from actstore.metrics.registry import Metric, Statistics
+from actstore.metrics.running import intervals
+from actstore.metrics.running.chosen import row_hash
 from actstore.metrics.running.plan import Job
-from actstore.store import CheckpointGroup, MetricRecord, TokenSample, open_store
+from actstore.metrics.running.readers import Block, Piece
+from actstore.store import MetricRecord
 
-LayerStatistics: TypeAlias = dict[int, tuple[Statistics, ...]]
-"""By layer, one statistic for each of `distinct(metrics)`."""
-_READ_BYTES = 32 * 2**20
-"""Bound on the token states (all layers, float32) that a lens task reads at once."""
+ByGroup: TypeAlias = dict[int, Statistics]
+"""By group of texts, all of them in group 0 unless intervals are asked for; none where a piece has
+no text that the metric is over."""
+LayerStatistics: TypeAlias = dict[int, tuple[ByGroup, ...]]
+"""By layer, one for each of `distinct(metrics)`."""
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The finished values of a job."""
+
+    records: tuple[MetricRecord, ...]
+    n_layers: int
+    values_key: str
+    rows: NDArray[np.int64]
+    values: dict[str, NDArray[np.float64]]
+    """The numbers of single texts, (text,) by `{layer}/{metric}`."""
+
+
+def one_thread(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """The function with one BLAS thread, wherever it runs: workers are what runs side by side."""
+
+    @functools.wraps(function)
+    def limited(*arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
+        with threadpool_limits(limits=1, user_api="blas"):
+            return function(*arguments, **named)
+
+    return limited
 
 
 def distinct(metrics: Sequence[Metric[Any, Any]]) -> tuple[Metric[Any, Any], ...]:
@@ -28,9 +57,10 @@ def distinct(metrics: Sequence[Metric[Any, Any]]) -> tuple[Metric[Any, Any], ...
     return tuple({metric.chunk: metric for metric in metrics}.values())
 
 
-def mean_of_rows(url: str, job: Job, rows: NDArray[np.int64]) -> MeanSums:
+@one_thread
+def mean_of_piece(job: Job, piece: Piece) -> MeanSums:
     """The first pass over some rows of a pooled array."""
-    return mean_sums(PooledBlock(_read_pooled(url, job, rows), rows))
+    return mean_sums(_pooled(job, piece))
 
 
 def merge_means(*parts: MeanSums) -> MeanSums:
@@ -38,123 +68,123 @@ def merge_means(*parts: MeanSums) -> MeanSums:
     return functools.reduce(merge_mean_sums, parts)
 
 
-def pooled_statistics(
-    url: str, job: Job, rows: NDArray[np.int64], means: MeanSums | None
-) -> LayerStatistics:
-    """Statistics of some rows of a pooled array at the job's one layer."""
-    states = _read_pooled(url, job, rows)
-    block = PooledBlock(states, rows, None if means is None else means.mean)
-    return {job.layers[0]: _chunks(job, block)}
+@one_thread
+def statistics_of_piece(job: Job, piece: Piece, means: MeanSums | None = None) -> LayerStatistics:
+    """Statistics of a piece, at all of the job's layers."""
+    blocks = job.reader.blocks(job.layers, piece, job.metrics)
+    mean = None if means is None else means.mean
+    return {layer: _gather(job, _centred(block, mean)) for layer, block in blocks.items()}
 
 
-def token_statistics(url: str, job: Job, texts: NDArray[np.int64]) -> LayerStatistics:
-    """Statistics of some texts of a token sample, neighbours on its token axis, at one layer.
-
-    texts: (text, 3), each text's row, and its range of tokens.
-    """
-    rows, spans = texts[:, 0], texts[:, 1:]
-    first, last = int(spans[0, 0]), int(spans[-1, 1])
-    states = _sample(url, job).states(job.layers[0], first, last)
-    return {job.layers[0]: _chunks(job, TokenBlock(states, spans - first, rows))}
-
-
-def lens_statistics(url: str, job: Job, texts: NDArray[np.int64]) -> LayerStatistics:
-    """Statistics of some texts of a sample at all of the job's layers, from one lens pass.
-
-    texts: (text, 3), each text's row, and its range of tokens; neighbours on the token axis.
-    """
-    group, sample = _group_of(url, job), _sample(url, job)
-    head, last = group.head(), group.spec.n_blocks
-    layers = sorted({*job.layers, last})
-    rows, spans = texts[:, 0], texts[:, 1:]
-    start, stop = int(spans[0, 0]), int(spans[-1, 1])
-    at_once = max(1, _READ_BYTES // (4 * len(layers) * group.spec.hidden_size))
-    parts = []
-    for low in range(start, stop, at_once):
-        high = min(low + at_once, stop)
-        states = np.stack([sample.states(layer, low, high) for layer in layers])
-        parts.append(lens_values(states, head))
-    whole = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
-    return {
-        layer: _chunks(
-            job,
-            LensBlock(
-                {name: values[layers.index(layer)] for name, values in whole.items()},
-                spans - start,
-                rows,
-            ),
-        )
-        for layer in job.layers
-    }
+@one_thread
+def measure_whole(job: Job, pieces: Sequence[Piece]) -> Measured:
+    """All of a job that fits one worker's memory, read once."""
+    if any(metric.needs_mean for metric in job.metrics):
+        blocks = [_pooled(job, piece) for piece in pieces]
+        mean = merge_means(*map(mean_sums, blocks)).mean
+        [layer] = job.layers
+        parts = [{layer: _gather(job, replace(block, mean=mean))} for block in blocks]
+    else:
+        parts = [statistics_of_piece(job, piece) for piece in pieces]
+    return finish(job, merge(job, *parts))
 
 
-def _chunks(job: Job, block: PooledBlock | TokenBlock | LensBlock) -> tuple[Statistics, ...]:
-    return tuple(metric.chunk(block) for metric in distinct(job.metrics))
-
-
-def merger(metrics: Sequence[Metric[Any, Any]]) -> Callable[..., LayerStatistics]:
-    """A function that merges the statistics of any number of parts."""
-    return functools.partial(_merge, distinct(metrics))
-
-
-def _merge(metrics: Sequence[Metric[Any, Any]], *parts: LayerStatistics) -> LayerStatistics:
+def merge(job: Job, *parts: LayerStatistics) -> LayerStatistics:
+    """The statistics of all parts."""
+    metrics = distinct(job.metrics)
     return {
         layer: tuple(
-            functools.reduce(metric.combine, (part[layer][i] for part in parts))
+            _merge_groups(metric, [part[layer][i] for part in parts])
             for i, metric in enumerate(metrics)
         )
         for layer in parts[0]
     }
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A job and the statistics of all of its data."""
-
-    job: Job
-    statistics: LayerStatistics
-
-    def records(self) -> list[MetricRecord]:
-        """The finished values."""
-        place = {metric.chunk: i for i, metric in enumerate(distinct(self.job.metrics))}
-        return [
-            self._record(layer, metric, statistics[place[metric.chunk]])
-            for layer, statistics in self.statistics.items()
-            for metric in self.job.metrics
-        ]
-
-    def _record(self, layer: int, metric: Metric[Any, Any], stats: Statistics) -> MetricRecord:
-        return MetricRecord(
-            model=self.job.model,
-            checkpoint=self.job.checkpoint,
-            layer=layer,
-            metric=metric.name,
-            source=self.job.source,
-            value=metric.finalize(stats),
-            n=stats.n,
-            n_undefined=stats.n_undefined,
-            reason=stats.degenerate,
-            unit=metric.unit,
-            definition=metric.reference,
-            inputs=self.job.inputs,
-        )
+@one_thread
+def finish(job: Job, statistics: LayerStatistics) -> Measured:
+    """Values, their intervals, and the numbers of single texts that they are means of."""
+    place = {metric.chunk: i for i, metric in enumerate(distinct(job.metrics))}
+    definitions = (f"{metric.name}: {metric.reference}" for metric in job.metrics)
+    key = "|".join([job.model, job.checkpoint, job.source, job.inputs, *definitions])
+    records, values, rows = [], {}, np.empty(0, np.int64)
+    for layer in job.layers:
+        for metric in job.metrics:
+            groups = statistics[layer][place[metric.chunk]]
+            stats = functools.reduce(metric.combine, (groups[i] for i in sorted(groups)))
+            texts = metric.per_text(stats) if metric.per_text else None
+            if texts is not None:
+                rows = texts.rows
+                values[f"{layer}/{metric.name}"] = texts.values()
+                interval = intervals.jackknife_over_texts(texts)
+            else:
+                interval = intervals.delete_a_group(metric, groups)
+            kept = "" if texts is None else f"{key}|{job.layers}"
+            records.append(_record(job, layer, metric, stats, interval, kept))
+    return Measured(tuple(records), len(job.layers), f"{key}|{job.layers}", rows, values)
 
 
-@functools.lru_cache(maxsize=4)
-def _group(url: str, model: str, checkpoint: str, _inputs: str) -> CheckpointGroup:
-    """A checkpoint, opened once for many tasks; other inputs mean another store or plan."""
-    return open_store(url).checkpoint(model, checkpoint)
+def _record(
+    job: Job,
+    layer: int,
+    metric: Metric[Any, Any],
+    stats: Statistics,
+    interval: intervals.Interval,
+    values: str,
+) -> MetricRecord:
+    return MetricRecord(
+        model=job.model,
+        checkpoint=job.checkpoint,
+        layer=layer,
+        metric=metric.name,
+        source=job.source,
+        value=metric.finalize(stats),
+        n=stats.n,
+        n_undefined=stats.n_undefined,
+        reason=stats.degenerate,
+        low=interval.low,
+        high=interval.high,
+        interval=interval.how,
+        unit=metric.unit,
+        definition=metric.reference,
+        inputs=job.inputs_of(metric),
+        values=values,
+    )
 
 
-def _group_of(url: str, job: Job) -> CheckpointGroup:
-    return _group(url, job.model, job.checkpoint, job.inputs)
+def _pooled(job: Job, piece: Piece) -> PooledBlock:
+    """A piece of a job over one layer of a pooled array."""
+    [block] = job.reader.blocks(job.layers, piece, job.metrics).values()
+    assert isinstance(block, PooledBlock), "only metrics of pooled rows need their mean"
+    return block
 
 
-def _sample(url: str, job: Job) -> TokenSample:
-    assert job.sample is not None
-    return _group_of(url, job).token_sample(job.sample)
+def _centred(block: Block, mean: NDArray[np.float64] | None) -> Block:
+    return replace(block, mean=mean) if isinstance(block, PooledBlock) else block
 
 
-def _read_pooled(url: str, job: Job, rows: NDArray[np.int64]) -> NDArray[Any]:
-    assert job.pooling is not None
-    return _group_of(url, job).read(job.pooling, job.layers[0], rows)
+def _gather(job: Job, block: Block) -> tuple[ByGroup, ...]:
+    """Each distinct metric's statistics of a block."""
+    return tuple(_by_group(job, metric, block) for metric in distinct(job.metrics))
+
+
+def _by_group(job: Job, metric: Metric[Any, Any], block: Block) -> ByGroup:
+    """Of the texts that the metric is over, by group if an interval needs groups."""
+    if not isinstance(block, PooledBlock | PairBlock | ViewsBlock):
+        return {0: metric.chunk(block)}
+    if metric.all_pairs:
+        block = block.take(row_hash(block.rows, job.seed) <= np.uint64(job.pairs_limit))
+    if not len(block.rows):
+        return {}
+    if metric.per_text or not job.interval_groups:
+        return {0: metric.chunk(block)}
+    group = (row_hash(block.rows, job.seed + 1) % np.uint64(job.interval_groups)).astype(np.int64)
+    return {int(one): metric.chunk(block.take(group == one)) for one in np.unique(group)}
+
+
+def _merge_groups(metric: Metric[Any, Any], parts: Sequence[ByGroup]) -> ByGroup:
+    numbers = sorted({number for part in parts for number in part})
+    return {
+        number: functools.reduce(metric.combine, [p[number] for p in parts if number in p])
+        for number in numbers
+    }
