@@ -99,9 +99,9 @@ def test_tiling_changes_nothing(
 ) -> None:
     states, final = rng.normal(size=(2, 30, 16))
     whole = lens_kl_final_to_layer(states, final, head)
-    monkeypatch.setattr(lens_module, "_VOCAB_TILE", 700)
-    monkeypatch.setattr(lens_module, "_TILE_BYTES", 7 * 2 * 2 * 700 * 8)
-    assert lens_module.tokens_per_tile(2, 8) == 7
+    monkeypatch.setattr(lens_module, "_MOST_IDS", 700)
+    monkeypatch.setattr(lens_module, "_TILE_BYTES", 7 * 3 * 2 * 700 * 8)
+    assert lens_module.tile_shape(3, 16, 8) == (7, 700)
     assert lens_kl_final_to_layer(states, final, head) == pytest.approx(whole, rel=1e-12)
 
 
@@ -112,7 +112,7 @@ def test_the_largest_logit_may_come_in_any_tile(
     ramp = np.linspace(-40, 40, 900)
     ramps = linear_head(np.stack([ramp, ramp[::-1], rng.normal(size=900)]))
     states, final = rng.normal(size=(2, 20, 3))
-    monkeypatch.setattr(lens_module, "_VOCAB_TILE", 64)
+    monkeypatch.setattr(lens_module, "_MOST_IDS", 64)
     lp, lq = (log_softmax(ramps.logits(x), axis=1) for x in (states, final))
     forward = (np.exp(lp) * (lp - lq)).sum(axis=1) / np.log(2)
     backward = (np.exp(lq) * (lq - lp)).sum(axis=1) / np.log(2)
@@ -131,12 +131,17 @@ def test_all_layers_at_once_are_the_layers_one_by_one(
         assert together["kl_layer_to_final_bits"][i] == pytest.approx(forward, abs=1e-12)
 
 
-@pytest.mark.parametrize("n_layers", [1, 25, 81, 10_000])
-@pytest.mark.parametrize("itemsize", [2, 4, 8])
-def test_a_tile_of_tokens_stays_within_its_bound(n_layers: int, itemsize: int) -> None:
-    tokens = lens_module.tokens_per_tile(n_layers, itemsize)
+@pytest.mark.parametrize("n_layers", [1, 26, 82, 10_000])
+@pytest.mark.parametrize("width", [4, 1024, 16_384])
+@pytest.mark.parametrize("itemsize", [4, 8])
+def test_a_tile_stays_within_its_bounds(n_layers: int, width: int, itemsize: int) -> None:
+    tokens, ids = lens_module.tile_shape(n_layers, width, itemsize)
+    rows = tokens * n_layers
     assert tokens >= 1
-    assert tokens == 1 or 2 * tokens * n_layers * 2048 * max(itemsize, 4) <= 32 * 2**20
+    assert 256 <= ids <= 2048
+    assert ids == 256 or ids * width * itemsize <= 8 * 2**20
+    assert tokens == 1 or 2 * rows * ids * itemsize <= 26 * 2**20
+    assert tokens == 1 or rows * width * itemsize <= 8 * 2**20
 
 
 def test_memory_does_not_grow_with_the_tokens(

@@ -1,44 +1,127 @@
 """The logit lens over all layers at once: what each would predict if the model stopped there.
 
 One matrix product per vocabulary tile serves all layers of a tile of tokens, and nothing of the
-size (token, vocabulary) is ever held. Tiles are float32 (or what the head computes in), shifted by
+size (token, vocabulary) is ever held. Tiles are float32 (float64 for float64 states), shifted by
 the running maximum before any exponential; sums over the vocabulary are carried in float64.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actstore.metrics.blocks import Floats
+from actstore.metrics.lens.decoders import FINAL, Decoder
+from actstore.metrics.lens.sums import (
+    Carried,
+    GoldRank,
+    JensenShannon,
+    LogitCosine,
+    SoftmaxSums,
+    Tile,
+    TopTokens,
+    Values,
+)
+from actstore.refs import look_up
 from actstore.store import LensHead
 
-QUANTITIES = ("entropy_bits", "kl_layer_to_final_bits", "kl_final_to_layer_bits")
-_VOCAB_TILE = 2048
-_TILE_BYTES = 32 * 2**20
+BASE: tuple[str, ...] = (
+    *SoftmaxSums.gives,
+    *GoldRank.gives,
+    *TopTokens.gives,
+    *LogitCosine.gives,
+    *JensenShannon.gives,
+    "resid_norm",
+    "normed_norm",
+)
+"""What `lens_values` can be asked for."""
+DEFAULT = ("entropy_bits", "kl_layer_to_final_bits", "kl_final_to_layer_bits")
+_AGAINST_FINAL = {*DEFAULT[1:], "js_bits", "cos_to_final", "top1_is_final"}
+_TILE_BYTES = 26 * 2**20
 """Bound on the two (layer, token, vocabulary tile) buffers together."""
+_ROWS_BYTES = 8 * 2**20
+"""Bound on what a tile is the product of: its tokens' rows, and its rows of the unembedding."""
+_MOST_IDS, _LEAST_IDS = 2048, 256
+"""Of a vocabulary tile."""
 
 
-def lens_values(states: Floats, head: LensHead) -> dict[str, NDArray[np.float64]]:
-    """Entropy of every layer's prediction and its divergences from the final one's, in bits.
+def lens_values(
+    states: Floats,
+    head: LensHead,
+    *,
+    quantities: Sequence[str] = DEFAULT,
+    gold: NDArray[np.integer[Any]] | None = None,
+    decoder: Decoder = FINAL,
+    layers: Sequence[int] | None = None,
+    top_k: int = 5,
+) -> dict[str, NDArray[Any]]:
+    """Quantities of every layer's prediction, from one walk over the vocabulary.
 
-    states: (layer, token, hidden), raw residuals; the last layer given is the final one, whose
-    divergences are exactly 0. Returns values of shape (layer, token).
+    states: (layer, token, hidden), raw residuals; the last layer given is the model's last. Its
+    prediction through the final norm is the final one, whatever the decoder: with `FINAL` the
+    divergences from it are exactly 0 there.
+    quantities: of BASE, which `QUANTITIES` describes; `js_bits` takes a second walk.
+    gold: (token,) ids that should be predicted, negative for none; none at all if not given.
+    layers: the numbers of the states' layers, ascending; 0, 1, … if not given.
+    top_k: how many `top_ids` and `top_logits`; of a smaller vocabulary, all.
+
+    Returns by name (layer, token) in float64, ids in int64; `top_ids` and `top_logits` are (layer,
+    token, top_k), largest first. Where a token's logits are not all finite at a layer it has NaN
+    and ids of -1 there; where the final ones are not, all that is compared with them is NaN.
     Source of the lens: nostalgebraist 2020, https://www.lesswrong.com/posts/AcKRB8wDpdaN6v6ru.
+    Raises UnknownNameError for a quantity that is not in BASE.
     """
+    asked = [look_up("lens quantity", name, BASE, "See docs/metrics.md.") for name in quantities]
     n_layers, n_tokens, _ = states.shape
-    step = tokens_per_tile(n_layers, states.dtype.itemsize)
-    out = np.empty((3, n_layers, n_tokens))
-    for low in range(0, n_tokens, step):
-        out[:, :, low : low + step] = _tile_values(states[:, low : low + step], head)
-    return dict(zip(QUANTITIES, out, strict=True))
+    numbers = tuple(range(n_layers)) if layers is None else tuple(layers)
+    golds = np.full(n_tokens, -1) if gold is None else np.asarray(gold)
+    dtype = np.result_type(states.dtype, np.float32)
+    width = max(states.shape[2], head.unembedding.shape[1])
+    step, ids = tile_shape(n_layers + 1, width, dtype.itemsize)
+    buffers = np.empty((2, (n_layers + 1) * min(step, n_tokens) * ids), dtype)
+    walk = _Walk(head, frozenset(asked), top_k, ids, buffers)
+    out: dict[str, NDArray[Any]] = {}
+    for low in range(0, max(n_tokens, 1), step):  # once even without tokens, for the shapes
+        tile = slice(low, low + step)
+        found = _values_of(states[:, tile], golds[tile], numbers, decoder, walk)
+        for name in asked:
+            # allocated before the rest: small results between large buffers fragment the heap
+            whole = (n_layers, n_tokens, *found[name].shape[2:])
+            out.setdefault(name, np.empty(whole, found[name].dtype))[:, tile] = found[name]
+    return out
 
 
-def tokens_per_tile(n_layers: int, itemsize: int) -> int:
-    """How many tokens' tiles, of all layers, fit the bound."""
-    return max(1, _TILE_BYTES // (2 * n_layers * _VOCAB_TILE * max(itemsize, 4)))
+def tile_shape(n_layers: int, width: int, itemsize: int) -> tuple[int, int]:
+    """How many tokens, of all layers, and how many ids of the vocabulary are taken at once."""
+    ids = min(max(_ROWS_BYTES // (width * itemsize), _LEAST_IDS), _MOST_IDS)
+    tokens = min(_TILE_BYTES // (2 * ids), _ROWS_BYTES // width) // (n_layers * itemsize)
+    return max(1, tokens), ids
+
+
+def token_probabilities(
+    states: Floats,
+    head: LensHead,
+    ids: NDArray[np.integer[Any]],
+    log_normaliser: NDArray[np.float64],
+    *,
+    decoder: Decoder = FINAL,
+    layers: Sequence[int] | None = None,
+) -> NDArray[np.float64]:
+    """The probability of some ids at every layer and token: (layer, token, id), 0 .. 1.
+
+    states, decoder, layers: as for `lens_values`. ids: (id,), the same for all tokens.
+    log_normaliser: (layer, token), as `lens_values` gives it for them. Takes only the ids' rows of
+    the unembedding. NaN where log_normaliser is.
+    """
+    numbers = tuple(range(len(states))) if layers is None else tuple(layers)
+    with np.errstate(all="ignore"):
+        normed = decoder.normed(states, numbers, head)
+        logits = _logits_of(normed, head, ids).astype(np.float64)
+        return np.asarray(np.exp(logits - log_normaliser[..., None]))
 
 
 def lens_entropy(states: Floats, head: LensHead) -> NDArray[np.float64]:
@@ -72,65 +155,126 @@ def lens_kl_final_to_layer(states: Floats, final: Floats, head: LensHead) -> NDA
     return values
 
 
-@dataclass
-class _Sums:
-    """Running sums over the vocabulary, each (layer, token); the last layer is the final one, f.
+@dataclass(frozen=True)
+class _Walk:
+    """The walk over the vocabulary: which of its sums are wanted, and where the logits are put."""
 
-    With z a logit and m its row's largest one so far, over the vocabulary seen:
-    norm = Σ e^(z-m), own = Σ e^(z-m) (z-m), final = Σ e^(z-m) (z_f-m_f), by_final =
-    Σ e^(z_f-m_f) (z-m). All float64; m is a logit, in the logits' dtype, so that z-m is exact.
+    head: LensHead
+    asked: frozenset[str]
+    top_k: int
+    ids: int
+    """How many ids are taken at once."""
+    buffers: Floats
+    """(2, flat), each as long as a tile."""
+
+    def values(self, normed: Floats, gold: NDArray[np.integer[Any]]) -> Values:
+        """What the asked quantities' sums give: (layer, token, …).
+
+        normed: (layer, token, width), the last one final. gold: (token,).
+        """
+        shape = normed.shape[:2]
+        cosine = LogitCosine(shape) if self._asks(LogitCosine.gives) else None
+        sums = SoftmaxSums(shape, self.buffers[1])
+        carried: list[Carried] = [*self._tokens_carried(normed, gold), sums]
+        finite = np.ones(shape, np.bool_)
+        for raw, ids in self._raw_tiles(normed):
+            if cosine is not None:
+                cosine.add(raw)
+            tile = self._finished(raw, ids)
+            finite &= np.isfinite(tile.top) & np.isfinite(tile.logits.min(axis=-1))
+            for one in carried:
+                one.add(tile)
+        log_normaliser = sums.top + sums.log_norm()
+        found = [one.values(log_normaliser) for one in carried]
+        found += [] if cosine is None else [cosine.values()]
+        found += (
+            [self._divergence_from_mean(normed, sums)] if self._asks(JensenShannon.gives) else []
+        )
+        return {
+            name: _where_finite(name, values, finite)
+            for part in found
+            for name, values in part.items()
+        }
+
+    def _tokens_carried(
+        self, normed: Floats, gold: NDArray[np.integer[Any]]
+    ) -> Iterator[GoldRank | TopTokens]:
+        if self._asks(GoldRank.gives):
+            yield GoldRank(gold, _gold_logits(normed, gold, self.head))
+        if self._asks(TopTokens.gives):
+            yield TopTokens(normed.shape[:2], self.top_k, self.head.vocabulary_size, normed.dtype)
+
+    def _divergence_from_mean(self, normed: Floats, sums: SoftmaxSums) -> Values:
+        divergence = JensenShannon(sums)
+        for raw, ids in self._raw_tiles(normed):
+            divergence.add(self._finished(raw, ids))
+        return divergence.values()
+
+    def _raw_tiles(self, normed: Floats) -> Iterator[tuple[Floats, slice]]:
+        """(layer, token, id) for one slice of ids after another, all in the same buffer."""
+        rows = normed.reshape(-1, normed.shape[-1])
+        for low in range(0, self.head.vocabulary_size, self.ids):
+            ids = slice(low, min(low + self.ids, self.head.vocabulary_size))
+            n = ids.stop - ids.start
+            out = self.buffers[0, : len(rows) * n].reshape(len(rows), n)
+            yield self.head.raw_logits(rows, ids, out).reshape(*normed.shape[:2], n), ids
+
+    def _finished(self, raw: Floats, ids: slice) -> Tile:
+        logits = self.head.finish(raw.reshape(-1, raw.shape[-1]), ids).reshape(raw.shape)
+        return Tile(logits, ids.start, logits.max(axis=-1))
+
+    def _asks(self, gives: tuple[str, ...]) -> bool:
+        return not self.asked.isdisjoint(gives)
+
+
+def _values_of(
+    states: Floats,
+    gold: NDArray[np.integer[Any]],
+    layers: tuple[int, ...],
+    decoder: Decoder,
+    walk: _Walk,
+) -> Values:
+    """All that the walk gives of a tile of tokens (layer, token, hidden), and their norms."""
+    with np.errstate(all="ignore"):  # what is not finite comes out as NaN
+        dtype = walk.buffers.dtype
+        decoded = decoder.normed(states, layers, walk.head).astype(dtype, copy=False)
+        final = FINAL.normed(states[-1:], layers[-1:], walk.head)
+        apart = not np.array_equal(decoded[-1:], final, equal_nan=True)
+        found = {"resid_norm": _lengths(states), "normed_norm": _lengths(decoded)}
+        if not walk.asked <= found.keys():
+            found |= walk.values(np.concatenate([decoded, final]) if apart else decoded, gold)
+    return {name: values[: len(states)] for name, values in found.items()}
+
+
+def _lengths(states: Floats) -> NDArray[np.float64]:
+    """(layer, token): Euclidean norms; NaN where they are not finite."""
+    wide = states.astype(np.float64)
+    lengths = np.sqrt(np.vecdot(wide, wide))
+    return np.where(np.isfinite(lengths), lengths, np.nan)
+
+
+def _gold_logits(normed: Floats, gold: NDArray[np.integer[Any]], head: LensHead) -> Floats:
+    """(layer, token): of each token's gold id; NaN where it has none."""
+    known = gold >= 0
+    ids, column = np.unique(np.append(gold[known], [0, 0]), return_inverse=True)
+    logits = np.full(normed.shape[:2], np.nan, normed.dtype)
+    of_all = _logits_of(normed, head, ids)
+    logits[:, known] = of_all[:, known, column[: known.sum()]]
+    return logits
+
+
+def _logits_of(normed: Floats, head: LensHead, ids: NDArray[np.integer[Any]]) -> Floats:
+    """(layer, token, id).
+
+    A product with one column rounds otherwise than one with many: there are always two at least.
     """
-
-    top: Floats
-    norm: NDArray[np.float64]
-    own: NDArray[np.float64]
-    final: NDArray[np.float64]
-    by_final: NDArray[np.float64]
-
-    def raise_top(self, top: Floats) -> None:
-        """Express all sums by new largest logits, which are no smaller."""
-        rise = (top - self.top).astype(np.float64)
-        shrink = np.exp(-rise)
-        self.own = shrink * (self.own - rise * self.norm)
-        self.final = shrink * (self.final - rise[-1] * self.norm)
-        self.by_final = shrink[-1] * (self.by_final - rise * self.norm[-1])
-        self.norm = shrink * self.norm
-        self.top = top
-
-    def add(self, logits: Floats, buffer: Floats) -> None:
-        """Take in a vocabulary tile: (layer, token, tile), overwritten, as is the buffer."""
-        logits -= self.top[..., None]
-        powers = np.exp(logits, out=buffer)
-        self.norm += powers.sum(axis=-1)
-        self.own += np.vecdot(powers, logits)
-        self.final += np.vecdot(powers, logits[-1])
-        self.by_final += np.vecdot(powers[-1], logits)
-
-    def values(self) -> NDArray[np.float64]:
-        """(3, layer, token) in bits: entropy, KL(layer || final), KL(final || layer)."""
-        log_norm = np.log(self.norm)
-        ahead = log_norm - log_norm[-1]
-        entropy = log_norm - self.own / self.norm
-        to_final = (self.own - self.final) / self.norm - ahead
-        from_final = (self.own[-1] - self.by_final) / self.norm[-1] + ahead
-        bits: NDArray[np.float64] = np.stack([entropy, to_final, from_final]) / np.log(2.0)
-        return bits
+    rows = normed.reshape(-1, normed.shape[-1])
+    logits = head.unembed(rows, np.append(ids, ids[:1]))[:, : len(ids)]
+    return logits.reshape(*normed.shape[:2], len(ids))
 
 
-def _tile_values(states: Floats, head: LensHead) -> NDArray[np.float64]:
-    """(3, layer, token) for a tile of tokens (layer, token, hidden)."""
-    n_layers, n_tokens, hidden = states.shape
-    normed = head.norm(states.reshape(-1, hidden))
-    buffer = np.empty((n_layers, n_tokens, _VOCAB_TILE), normed.dtype)
-    sums = None
-    for low in range(0, head.vocabulary_size, _VOCAB_TILE):
-        flat = head.unembed(normed, slice(low, low + _VOCAB_TILE))
-        logits = flat.reshape(n_layers, n_tokens, -1)
-        top = logits.max(axis=-1)
-        if sums is None:
-            sums = _Sums(top, *np.zeros((4, n_layers, n_tokens)))
-        else:
-            sums.raise_top(np.maximum(sums.top, top))
-        sums.add(logits, buffer[..., : logits.shape[-1]])
-    assert sums is not None, "a head has a vocabulary"
-    return sums.values()
+def _where_finite(name: str, values: NDArray[Any], finite: NDArray[np.bool_]) -> NDArray[Any]:
+    """Values (layer, token, …), but NaN, or -1 for ids, where the logits are not finite."""
+    kept = finite & finite[-1] if name in _AGAINST_FINAL else finite
+    nothing = -1 if values.dtype.kind == "i" else np.nan
+    return np.where(kept.reshape(kept.shape + (1,) * (values.ndim - 2)), values, nothing)
