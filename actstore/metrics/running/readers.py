@@ -178,7 +178,7 @@ def _spans(piece: Piece) -> NDArray[np.int64]:
 def _states(sample: TokenSample, layer: int, piece: Piece) -> NDArray[np.float32]:
     """Of whole texts that lie near each other: (token, hidden)."""
     first, last = int(piece[:, 1].min()), int(piece[:, 2].max())
-    return _of_texts(sample.states(layer, first, last), piece - [0, first, first])
+    return _of_texts(sample.states(layer, first, last), piece - np.array([0, first, first]))
 
 
 def _of_texts(values: NDArray[Any], piece: Piece) -> NDArray[Any]:
