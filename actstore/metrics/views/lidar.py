@@ -73,16 +73,18 @@ def merge_view_moments(a: ViewMoments, b: ViewMoments) -> ViewMoments:
 def discriminant_variances(stats: ViewMoments, epsilon: float) -> NDArray[np.float64] | None:
     """Variances of texts' means, descending, where views of a text have variance 1: up to n - 1.
 
-    None if the scatter of views, with epsilon added, is singular in float64.
+    None if the scatter of views, with epsilon added, is singular in float64. Raises ValueError for
+    an epsilon that is not positive: directions in which no view differs could not be whitened.
     """
+    if not epsilon > 0:
+        raise ValueError(f"epsilon is {epsilon}: it must be positive")
     between = stats.between.scatter / stats.n
     within = stats.within / (stats.n * stats.n_views)
     within[np.diag_indices_from(within)] += epsilon
     # first to a diagonal of ones, which keeps the digits of small directions beside massive ones
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scale = 1 / np.sqrt(np.diag(within))
-        outer = np.outer(scale, scale)
-        root = _root(within * outer)
+    scale = 1 / np.sqrt(np.diag(within))
+    outer = np.outer(scale, scale)
+    root = _root(within * outer)
     if root is None:
         return None
     half = scipy.linalg.solve_triangular(root, between * outer, lower=True)
