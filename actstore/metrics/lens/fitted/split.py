@@ -54,6 +54,14 @@ class Split:
     digest: str
     """Of the texts' contents, part by part."""
 
+    def parts(self) -> dict[str, NDArray[np.int64]]:
+        """By name."""
+        return {
+            "train": self.train,
+            "held_out": self.held_out,
+            "evaluation": self.evaluation,
+        }
+
 
 def split_texts(
     rows: NDArray[np.int64],
