@@ -6,7 +6,7 @@ Readers are small, and are sent with every task; a piece says which rows or text
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -22,7 +22,7 @@ from actstore.metrics.blocks import (
     spans_of,
 )
 from actstore.metrics.lens.decoders import Decoder
-from actstore.metrics.lens.quantities import LensTokens, measure
+from actstore.metrics.lens.quantities import QUANTITIES, LensTokens, measure
 from actstore.metrics.registry import Metric
 from actstore.metrics.running.decoding import decoder_of
 from actstore.store import CheckpointGroup, LensHead, TokenSample, open_store
@@ -165,9 +165,15 @@ def _read_layers(
     group: CheckpointGroup, layers: Sequence[int], metrics: Sequence[Metric[Any, Any]]
 ) -> tuple[int, ...]:
     """The layers that the lens has to see: also the last one, and all for what is over depth."""
-    if any(metric.over_depth for metric in metrics):
+    if any(_over_depth(metric.quantities) for metric in metrics):
         return group.layers
     return tuple(sorted({*layers, group.spec.n_blocks}))
+
+
+def _over_depth(names: Iterable[str]) -> bool:
+    """Whether a quantity, or one that it is derived from, needs all layers below."""
+    found = (QUANTITIES[name] for name in names)
+    return any(one.over_depth or _over_depth(one.derived_from) for one in found)
 
 
 def _spans(piece: Piece) -> NDArray[np.int64]:
