@@ -1,4 +1,4 @@
-"""Statistics of pooled rows that add up: means, scatter matrices, directions.
+"""Statistics of pooled rows that add up: means and scatter matrices.
 
 All sums are float64 whatever the rows are: states of one layer span six orders of magnitude (a
 few massive dimensions), and float32 sums lose the small directions.
@@ -6,12 +6,20 @@ few massive dimensions), and float32 sums lose the small directions.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.blas import dsyrk
 
 from actstore.metrics.blocks import Floats, PooledBlock
+from actstore.metrics.spectra import Spectrum, eigenvalues, eigenvalues_plus
+
+ROWS_AT_ONCE = 512
+"""Rows widened to float64 at a time: few enough for the cache, enough for a fast product."""
 
 _ROUNDING = 16 * np.finfo(np.float64).eps
 """A deviation below this share of what it deviates from is rounding, not structure."""
@@ -33,17 +41,22 @@ class MeanSums:
 
 def mean_sums(block: PooledBlock) -> MeanSums:
     """The rows' number and sum."""
-    return MeanSums(len(block.states), block.states.sum(axis=0, dtype=np.float64))
+    with np.errstate(invalid="ignore"):
+        return MeanSums(len(block.states), block.states.sum(axis=0, dtype=np.float64))
 
 
 def merge_mean_sums(a: MeanSums, b: MeanSums) -> MeanSums:
     """The statistic of both parts."""
-    return MeanSums(a.n + b.n, a.total + b.total)
+    with np.errstate(invalid="ignore"):
+        return MeanSums(a.n + b.n, a.total + b.total)
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Number, mean and scatter of rows: everything the spectrum of centred rows needs."""
+    """Number, mean and scatter of rows: everything that spectra of the rows need.
+
+    Its spectra are worked out once, whichever metrics ask for them.
+    """
 
     n: int
     mean: NDArray[np.float64]
@@ -65,16 +78,56 @@ class Moments:
         level = self.n * float(self.mean @ self.mean)
         return "the rows do not vary" if trace <= _ROUNDING**2 * level else ""
 
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """Eigenvalues of the scatter matrix above rounding; none if `degenerate`.
+
+        Squares of the centred rows' singular values, n - 1 at most.
+        """
+        return np.empty(0) if self.degenerate else eigenvalues(self.scatter)[: self.n - 1]
+
+    @cached_property
+    def uncentred_spectrum(self) -> Spectrum:
+        """Eigenvalues of sum x x^T above rounding; none if `degenerate`.
+
+        Squares of the rows' own singular values, n at most.
+        """
+        if self.degenerate:
+            return np.empty(0)
+        return eigenvalues_plus(self.scatter, self.mean * math.sqrt(self.n))[: self.n]
+
+    @property
+    def covariance_spectrum(self) -> NDArray[np.float64]:
+        """(hidden,): eigenvalues of the covariance matrix (n - 1), descending, 0 for rounding.
+
+        Empty if `degenerate`.
+        """
+        if self.degenerate:
+            return np.empty(0)
+        return np.pad(self.spectrum / (self.n - 1), (0, len(self.mean) - len(self.spectrum)))
+
 
 def moments(block: PooledBlock) -> Moments:
-    """Moments of some rows, centred on their own mean before the product.
+    """Moments of some rows, each few of them centred on their own mean before the product.
 
-    Sums of raw squares would lose the variance of a dimension whose mean is large.
+    Sums of raw squares would lose the variance of a dimension whose mean is large. How far apart
+    the means are is one row more in each product (as in `merge_moments`).
     """
-    rows = block.states.astype(np.float64)
-    mean = rows.mean(axis=0)
-    rows -= mean
-    return Moments(len(rows), mean, rows.T @ rows)
+    states, hidden = block.states, block.states.shape[1]
+    mean, scatter = np.zeros(hidden), no_products(hidden)
+    buffer = np.empty((min(ROWS_AT_ONCE, len(states)) + 1, hidden))
+    with np.errstate(invalid="ignore", over="ignore"):
+        for before in range(0, len(states), ROWS_AT_ONCE):
+            some = states[before : before + ROWS_AT_ONCE]
+            n = len(some)
+            rows = buffer[:n]
+            rows[...] = some
+            shift = rows.mean(axis=0) - mean
+            rows -= mean + shift
+            buffer[n] = shift * math.sqrt(before * n / (before + n))
+            mean += shift * (n / (before + n))
+            scatter = add_products(scatter, buffer[: n + 1])
+    return Moments(len(states), mean, symmetric(scatter))
 
 
 def merge_moments(a: Moments, b: Moments) -> Moments:
@@ -84,36 +137,39 @@ def merge_moments(a: Moments, b: Moments) -> Moments:
     pairwise update, here for the whole scatter matrix).
     """
     n = a.n + b.n
-    shift = b.mean - a.mean
-    scatter = a.scatter + b.scatter + np.outer(shift, shift) * (a.n * b.n / n)
-    return Moments(n, a.mean + shift * (b.n / n), scatter)
+    with np.errstate(invalid="ignore", over="ignore"):
+        shift = b.mean - a.mean
+        apart = shift * math.sqrt(a.n * b.n / n)
+        scatter = np.outer(apart, apart)
+        scatter += a.scatter
+        scatter += b.scatter
+        return Moments(n, a.mean + shift * (b.n / n), scatter)
 
 
-def variances(m: Moments) -> NDArray[np.float64] | None:
-    """Eigenvalues of the scatter matrix, descending, those that are rounding noise left out.
+def wide_blocks(states: Floats) -> Iterator[NDArray[np.float64]]:
+    """The rows in float64, ROWS_AT_ONCE of them at a time, as copies."""
+    for start in range(0, len(states), ROWS_AT_ONCE):
+        yield states[start : start + ROWS_AT_ONCE].astype(np.float64)
 
-    n centred rows span at most n - 1 directions, and float64 cannot tell an eigenvalue below
-    max(n, hidden) * eps * largest from zero. None if the rows do not vary or are not finite.
+
+def no_products(hidden: int) -> NDArray[np.float64]:
+    """(hidden, hidden) of zeros, for `add_products`."""
+    return np.zeros((hidden, hidden), order="F")
+
+
+def add_products(total: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`total` with rows^T rows added to its lower triangle, in place; `symmetric` fills the rest.
+
+    rows: (row, hidden) float64, contiguous.
     """
-    if m.degenerate:
-        return None
-    found = np.linalg.eigvalsh(m.scatter)[::-1][: m.n - 1]
-    noise = max(m.n, len(m.mean)) * np.finfo(np.float64).eps * found[0]
-    return np.asarray(found[found > noise], dtype=np.float64)
+    if not len(rows):
+        return total
+    return np.asarray(dsyrk(1.0, rows.T, beta=1.0, c=total, lower=1, overwrite_c=1), np.float64)
 
 
-@dataclass(frozen=True)
-class UnitGram:
-    """Scatter of unit-length rows; rows without a direction are counted, not summed."""
-
-    n: int
-    gram: NDArray[np.float64]
-    """(hidden, hidden): sum of u u^T. Its trace is n."""
-    n_undefined: int
-
-    @property
-    def degenerate(self) -> str:
-        return _too_few_directions(self.n, self.gram)
+def symmetric(lower: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The whole matrix, of its lower triangle."""
+    return np.asarray(lower + np.tril(lower, -1).T, np.float64)
 
 
 def unit_rows(rows: Floats, centre: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -122,52 +178,13 @@ def unit_rows(rows: Floats, centre: NDArray[np.float64]) -> NDArray[np.float64]:
     Rows that equal the centre have no direction and are left out.
     """
     wide = rows.astype(np.float64)
-    scale = np.maximum(np.linalg.norm(wide, axis=1), np.linalg.norm(centre))
-    centred = wide - centre
-    lengths = np.linalg.norm(centred, axis=1)
-    # `not <=` and not `>`: a row that is not finite stays in, and the result is NaN
-    kept = ~(lengths <= _ROUNDING * scale)
-    return np.asarray(centred[kept] / lengths[kept, None], dtype=np.float64)
-
-
-def unit_gram(block: PooledBlock) -> UnitGram:
-    """Scatter of the rows' directions as seen from the mean of all rows (`block.mean`)."""
-    assert block.mean is not None, "the metric must be registered with needs_mean=True"
-    units = unit_rows(block.states, block.mean)
-    return UnitGram(len(units), units.T @ units, len(block.states) - len(units))
-
-
-def merge_unit_grams(a: UnitGram, b: UnitGram) -> UnitGram:
-    """The statistic of both parts."""
-    return UnitGram(a.n + b.n, a.gram + b.gram, a.n_undefined + b.n_undefined)
-
-
-@dataclass(frozen=True)
-class DirectionSum:
-    """The sum of the rows' directions as seen from the origin."""
-
-    n: int
-    total: NDArray[np.float64]
-    """(hidden,)."""
-    n_undefined: int
-
-    @property
-    def degenerate(self) -> str:
-        return _too_few_directions(self.n, self.total)
-
-
-def direction_sum(block: PooledBlock) -> DirectionSum:
-    """Sum of unit-length rows; zero rows are counted, not summed."""
-    units = unit_rows(block.states, np.zeros(block.states.shape[1]))
-    return DirectionSum(len(units), units.sum(axis=0), len(block.states) - len(units))
-
-
-def merge_direction_sums(a: DirectionSum, b: DirectionSum) -> DirectionSum:
-    """The statistic of both parts."""
-    return DirectionSum(a.n + b.n, a.total + b.total, a.n_undefined + b.n_undefined)
-
-
-def _too_few_directions(n: int, sums: NDArray[np.float64]) -> str:
-    if n < 2:
-        return "fewer than two rows have a direction"
-    return "" if np.isfinite(sums).all() else "some states are not finite"
+    with np.errstate(invalid="ignore", over="ignore"):
+        scale = np.maximum(np.sqrt(np.vecdot(wide, wide)), np.linalg.norm(centre))
+        wide -= centre
+        lengths = np.sqrt(np.vecdot(wide, wide))
+        # `not <=` and not `>`: a row that is not finite stays in, and the result is NaN
+        kept = ~(lengths <= _ROUNDING * scale)
+        if not kept.all():
+            wide, lengths = wide[kept], lengths[kept]
+        wide /= lengths[:, None]
+    return wide
