@@ -188,6 +188,18 @@ TABLES = (
         (),
     ),
     TableDeclaration(
+        "views/{name}.parquet",
+        "a view set: which texts are views of which others, a line a text and view, by text; how "
+        "they were made is JSON in the table's metadata, under `actstore`. While one is written, "
+        "`{name}.begun.json` says from which row on texts are new",
+        (
+            ("row", "int64", "row of the view; one row may be the view of several texts"),
+            ("source_row", "int64", "row of the text that it is a view of"),
+            ("view", "int32", "which of that text's views, numbered from 0"),
+            ("new", "bool", "whether the view came into the store with the set"),
+        ),
+    ),
+    TableDeclaration(
         "models/{model}/{checkpoint}/ledger/{writer}.jsonl",
         "commit records: a shard counts as done when its object and its record exist",
         (

@@ -19,6 +19,7 @@ from actstore.errors import InvalidInputError, NotAStoreError, StoreVersionError
 from actstore.refs import by_training_step, checkpoint_key, look_up, model_key, model_name
 from actstore.selection import select_checkpoints
 from actstore.store import bundles, metric_journal, results, score_journal, score_tables
+from actstore.store import views as view_sets
 from actstore.store.bundles import TaskBundle
 from actstore.store.checkpoint import CheckpointGroup
 from actstore.store.journal import Json
@@ -30,6 +31,7 @@ from actstore.store.score_tables import CountedTask
 from actstore.store.shards import choose_layout
 from actstore.store.storage import LocalStorage, join, open_storage
 from actstore.store.texts import TextTable
+from actstore.store.views import ViewSet
 from actstore.store.zarr_metadata import (
     DOCUMENT,
     begin_array,
@@ -144,9 +146,30 @@ class Store:
         """All rows that hold a text, ascending."""
         return self._texts.rows()
 
-    def texts(self, task: str | None = None) -> pd.DataFrame:
-        """The text table, or the texts one task uses in order of first use: row, text, n_bytes."""
+    def source_rows(self) -> NDArray[np.int64]:
+        """All rows whose text is more than a view of others, ascending.
+
+        A text that came into the store with a view set counts if a task uses it.
+        """
+        rows, new = self.text_rows(), view_sets.rows_new_with_views(self.storage)
+        if not len(new):
+            return rows
+        used = [self.task(name).rows() for name in self.tasks()]
+        only_views = np.setdiff1d(new, np.concatenate([np.empty(0, np.int64), *used]))
+        return np.setdiff1d(rows, only_views, assume_unique=True)
+
+    def texts(self, task: str | None = None, *, views: str | None = None) -> pd.DataFrame:
+        """The text table, or the texts one task uses in order of first use: row, text, n_bytes.
+
+        views: of a view set, one line a text and view, in its order, with columns source_row (the
+        text it is a view of) and view (numbered from 0) too. Raises UnknownNameError.
+        """
         table = self._texts.frame(["row", "text", "n_bytes"])
+        if task is not None and views is not None:
+            raise InvalidInputError("Give a task or a view set, not both.")
+        if views is not None:
+            columns = ["row", "text", "n_bytes", "source_row", "view"]
+            return self.view_set(views).frame().merge(table, on="row", how="left")[columns]
         if task is None:
             return table
         return table.set_index("row").loc[self.task(task).rows()].reset_index()
@@ -164,6 +187,33 @@ class Store:
             values[: len(stored)] = stored[: len(values)]
             lengths[declared.name] = values[rows]
         return lengths
+
+    # views
+
+    def add_views(
+        self,
+        name: str,
+        source_rows: Sequence[int] | NDArray[np.integer[Any]],
+        texts: Sequence[Sequence[str]],
+        attributes: Mapping[str, Json] | None = None,
+    ) -> ViewSet:
+        """Add texts as views of texts of the store: (text, view), as many of each.
+
+        attributes: how they were made, kept with the set. A set of this name and content that is
+        there already is returned; PlanMismatchError is raised for another of its name. Raises
+        UnknownTextError for rows without a text, InvalidInputError for rows given twice and for
+        numbers of views that differ, InvalidTextError for a view that cannot be a text.
+        """
+        rows = np.array(source_rows, np.int64)
+        return view_sets.add_views(self.storage, self._texts, name, rows, texts, attributes or {})
+
+    def views(self) -> list[str]:
+        """The names of the view sets."""
+        return view_sets.view_sets(self.storage)
+
+    def view_set(self, name: str) -> ViewSet:
+        """A view set. Raises UnknownNameError."""
+        return view_sets.view_set(self.storage, name)
 
     # tasks and suites
 
