@@ -7,8 +7,9 @@ core's cache: a zero row adds a zero eigenvalue, which adds nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -16,12 +17,11 @@ from numpy.typing import NDArray
 
 from actstore.metrics.blocks import Floats, RowNumbers, TokenBlock
 from actstore.metrics.registry import Metric, register
+from actstore.metrics.spectra import Normalisation, normalised_entropy, renyi_entropy_of
 from actstore.metrics.statistics import PerText, itself, mean_of, merge_per_text, per_text
 
 EntropyVariant = Literal["clean", "clamped"]
 Spans = NDArray[np.int64]
-NORMALISATIONS = ("raw", "maxentropy", "logn", "logd", "lognlogd")
-"""Skean et al.'s: divided by 1, min(ln T, ln d), ln T, ln d, ln T ln d."""
 _ELEMENTS = 1 << 17
 """Of the texts taken together: 1 MiB in float64."""
 _LEAST_FILLED = 0.85
@@ -38,7 +38,7 @@ def prompt_entropy(
     states: (token, hidden) of one text, any float dtype. alpha: the order of the Rényi entropy, 0
     or more; 1 is von Neumann's, infinity the min-entropy. Tokens equal to the mean have no
     direction and are left out. NaN for one token, equal tokens, a single dimension, or a state that
-    is not finite.
+    is not finite. Raises InvalidInputError for an alpha below 0.
     - "clean": 0 .. ln(min(tokens - 1, hidden)).
     - "clamped": as the paper's code has it: negative elements of the Gram matrix, (token, token) or
       (hidden, hidden), whichever is smaller, are set to 0 first, and eigenvalues that this makes
@@ -137,33 +137,37 @@ def _entropies(grams: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
     noise = spectra.shape[1] * np.finfo(np.float64).eps * spectra[:, -1:]
     shares = np.where(spectra > noise, spectra, 0.0)  # the others cannot be told from 0
     total = shares.sum(axis=1, keepdims=True)
-    entropies = _renyi(shares / np.where(total > 0, total, 1.0), alpha)
-    return np.where(defined, np.maximum(entropies, 0.0), np.nan)
-
-
-def _renyi(shares: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
-    """Entropy of each row, which sums to 1. 0 ln 0 = 0."""
-    if alpha == np.inf:
-        return np.asarray(-np.log(shares.max(axis=1)))
-    positive = np.where(shares > 0, shares, 1.0)
+    shares /= np.where(total > 0, total, 1.0)
     if alpha == 1:
-        return np.asarray(-(shares * np.log(positive)).sum(axis=1))
-    powers = np.where(shares > 0, positive**alpha, 0.0)
-    return np.asarray(np.log(powers.sum(axis=1)) / (1 - alpha))
+        entropies = _shannon(shares)
+    else:
+        entropies = np.array([renyi_entropy_of(row, alpha) for row in shares])
+    return np.where(defined, entropies, np.nan)
+
+
+def _shannon(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`shannon_entropy` of each row; rows sum to 1."""
+    entropies: NDArray[np.float64] = -(shares * np.log(np.where(shares > 0, shares, 1.0))).sum(
+        axis=1
+    )
+    return np.maximum(entropies, 0.0)
 
 
 @dataclass(frozen=True)
 class PromptEntropies:
-    """The entropy of each text's tokens in each of NORMALISATIONS, where it has one."""
+    """The entropy of each text's tokens, and what it is normalised by."""
 
     rows: RowNumbers
     """(text,), ascending, each once."""
-    values: NDArray[np.float64]
-    """(text, normalisation): NaN in all of them or in none."""
+    entropies: NDArray[np.float64]
+    """(text,), in nats; NaN where not defined."""
+    n_tokens: NDArray[np.int64]
+    """(text,)."""
+    hidden: int
 
     @property
     def n(self) -> int:
-        return int(np.isfinite(self.values[:, 0]).sum())
+        return int(np.isfinite(self.entropies).sum())
 
     @property
     def n_undefined(self) -> int:
@@ -173,29 +177,34 @@ class PromptEntropies:
     def degenerate(self) -> str:
         return "" if self.n else "no text has two tokens that differ, all finite"
 
-    def per_text(self, normalisation: str) -> PerText:
-        """One of the columns."""
-        return per_text(self.rows, self.values[:, NORMALISATIONS.index(normalisation)])
+    def per_text(self, normalisation: Normalisation) -> PerText:
+        """Each text's entropy, normalised."""
+        pairs = zip(self.entropies, self.n_tokens, strict=True)
+        values = [normalised_entropy(s, int(n), self.hidden, normalisation) for s, n in pairs]
+        return per_text(self.rows, np.array(values))
 
 
-@np.errstate(divide="ignore", invalid="ignore")
 def prompt_entropies(block: TokenBlock) -> PromptEntropies:
     """The clean entropies of some texts: one spectrum for all normalisations."""
+    lengths = block.spans[:, 1] - block.spans[:, 0]
     entropies = text_entropies(block.states, block.spans)
-    log_tokens = np.log(block.spans[:, 1] - block.spans[:, 0])
-    log_hidden = np.full(len(entropies), np.log(block.states.shape[1]))
-    smaller = np.minimum(log_tokens, log_hidden)
-    by = [np.ones(len(entropies)), smaller, log_tokens, log_hidden, log_tokens * log_hidden]
-    values = entropies[:, None] / np.stack(by, axis=1)
-    order = np.argsort(block.rows, kind="stable")
-    return PromptEntropies(block.rows[order], values[order])
+    return _by_row(block.rows, entropies, lengths, block.states.shape[1])
 
 
 def merge_prompt_entropies(a: PromptEntropies, b: PromptEntropies) -> PromptEntropies:
     """The statistic of both parts, which share no text."""
-    rows = np.concatenate([a.rows, b.rows])
+    rows, entropies, n_tokens = (
+        np.concatenate([getattr(a, name), getattr(b, name)])
+        for name in ("rows", "entropies", "n_tokens")
+    )
+    return _by_row(rows, entropies, n_tokens, a.hidden)
+
+
+def _by_row(
+    rows: RowNumbers, entropies: NDArray[np.float64], n_tokens: NDArray[np.int64], hidden: int
+) -> PromptEntropies:
     order = np.argsort(rows, kind="stable")
-    return PromptEntropies(rows[order], np.concatenate([a.values, b.values])[order])
+    return PromptEntropies(rows[order], entropies[order], n_tokens[order], hidden)
 
 
 def _clamped(block: TokenBlock) -> PerText:
@@ -208,60 +217,72 @@ _SPECTRUM = "\\lambda = \\mathrm{eig}(U U^\\top / T),\\ u_t = (x_t - \\bar x) / 
 _COST = "T^2 d + T^3 a text"
 
 
-def _of_clean(normalisation: str) -> Callable[[PromptEntropies], PerText]:
-    return lambda entropies: entropies.per_text(normalisation)
+def _per_text(normalisation: Normalisation, entropies: PromptEntropies) -> PerText:
+    return entropies.per_text(normalisation)
 
 
-def _mean_of_clean(normalisation: str) -> Callable[[PromptEntropies], float]:
-    return lambda entropies: mean_of(entropies.per_text(normalisation))
+def _mean(normalisation: Normalisation, entropies: PromptEntropies) -> float:
+    return mean_of(entropies.per_text(normalisation))
 
 
-register(
-    Metric(
-        name="prompt_entropy",
-        formula=f"{_ENTROPY},\\ {_SPECTRUM}",
-        range="0 .. ln(min(T - 1, d))",
-        cost=_COST,
-        invariant_to=frozenset({"rotation", "scaling", "translation"}),
-        over="tokens",
-        chunk=prompt_entropies,
-        combine=merge_prompt_entropies,
-        finalize=_mean_of_clean("raw"),
-        per_text=_of_clean("raw"),
-        reference=f"{_SOURCE}raw, Gram matrix not clamped; mean over texts",
-        unit="nats",
-        description="entropy of the directions of a text's tokens: 0 to ln(tokens - 1)",
-    )
-)
-for _name, _divisor, _range, _unit, _of in (
-    ("maxentropy", "\\min(\\ln T, \\ln d)", "0 .. 1", "1", "as a share of ln(min(tokens, hidden))"),
-    ("logn", "\\ln T", "0 .. 1", "1", "divided by ln(tokens)"),
-    ("logd", "\\ln d", "0 .. 1", "1", "divided by ln(hidden)"),
-    (
-        "lognlogd",
-        "(\\ln T \\ln d)",
-        "0 .. 1 / ln(max(T, d))",
-        "1 / nats",
-        "divided by ln(tokens) ln(hidden)",
-    ),
-):
+def _register_clean(
+    normalisation: Normalisation, divisor: str, range_: str, unit: str, description: str
+) -> None:
+    raw = normalisation == "raw"
     register(
         Metric(
-            name=f"prompt_entropy_{_name}",
-            formula=f"{_ENTROPY} / {_divisor},\\ {_SPECTRUM}",
-            range=_range,
+            name="prompt_entropy" if raw else f"prompt_entropy_{normalisation.lower()}",
+            formula=f"{_ENTROPY}{divisor},\\ {_SPECTRUM}",
+            range=range_,
             cost=_COST,
             invariant_to=frozenset({"rotation", "scaling", "translation"}),
             over="tokens",
             chunk=prompt_entropies,
             combine=merge_prompt_entropies,
-            finalize=_mean_of_clean(_name),
-            per_text=_of_clean(_name),
-            reference=f"{_SOURCE}{_name}, Gram matrix not clamped; mean over texts",
-            unit=_unit,
-            description=f"each text's prompt entropy {_of}",
+            finalize=partial(_mean, normalisation),
+            per_text=partial(_per_text, normalisation),
+            reference=f"{_SOURCE}{normalisation}, Gram matrix not clamped; mean over texts",
+            unit=unit,
+            description=description,
         )
     )
+
+
+_register_clean(
+    "raw",
+    "",
+    "0 .. ln(min(T - 1, d))",
+    "nats",
+    "entropy of the directions of a text's tokens: 0 to ln(tokens - 1)",
+)
+_register_clean(
+    "maxEntropy",
+    " / \\min(\\ln T, \\ln d)",
+    "0 .. 1",
+    "1",
+    "each text's prompt entropy divided by ln(min(tokens, hidden))",
+)
+_register_clean(
+    "logN",
+    " / \\ln T",
+    "0 .. 1",
+    "1",
+    "each text's prompt entropy divided by ln(tokens)",
+)
+_register_clean(
+    "logD",
+    " / \\ln d",
+    "0 .. 1",
+    "1",
+    "each text's prompt entropy divided by ln(hidden)",
+)
+_register_clean(
+    "logNlogD",
+    " / (\\ln T \\ln d)",
+    "0 .. 1 / ln(max(T, d))",
+    "1 / nats",
+    "each text's prompt entropy divided by ln(tokens) ln(hidden)",
+)
 register(
     Metric(
         name="prompt_entropy_clamped",
