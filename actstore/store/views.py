@@ -46,7 +46,7 @@ class ViewSet:
     name: str
     source_rows: NDArray[np.int64]
     """(text,): the texts, each once, in the order they were given in."""
-    view_rows: NDArray[np.int64]
+    rows: NDArray[np.int64]
     """(text, view): the rows of each text's views."""
     new_rows: NDArray[np.int64]
     """Ascending: rows that came into the store with this set, as views and nothing else."""
@@ -56,13 +56,13 @@ class ViewSet:
     @property
     def n_views(self) -> int:
         """Of each text."""
-        return int(self.view_rows.shape[1])
+        return int(self.rows.shape[1])
 
     def frame(self) -> pd.DataFrame:
         """A line a text and view, by text: row, source_row, view (numbered from 0)."""
         return pd.DataFrame(
             {
-                "row": self.view_rows.ravel(),
+                "row": self.rows.ravel(),
                 "source_row": np.repeat(self.source_rows, self.n_views),
                 "view": np.tile(np.arange(self.n_views, dtype=np.int32), len(self.source_rows)),
             }

@@ -47,10 +47,10 @@ def test_a_view_set_says_whose_views_its_rows_are(store: Store) -> None:
     assert store.views() == ["shouted"]
     assert found.name == "shouted"
     assert found.source_rows.tolist() == [0, 1, 2]
-    assert found.view_rows.tolist() == [[4096, 3], [4097, 1], [4097, 4098]]
+    assert found.rows.tolist() == [[4096, 3], [4097, 1], [4097, 4098]]
     assert found.n_views == 2
     assert {name: found.attributes[name] for name in MADE} == MADE
-    assert [store.read_texts(rows) for rows in found.view_rows] == VIEWS
+    assert [store.read_texts(rows) for rows in found.rows] == VIEWS
 
 
 def test_views_are_texts_of_the_store_with_their_source_beside_them(store: Store) -> None:
