@@ -1,23 +1,43 @@
-"""Metrics: label-free numbers per checkpoint and layer, computed from the store."""
+"""Metrics: label-free numbers per checkpoint and layer, computed from the store.
+
+Plain functions on arrays, the registry of what is computed for every layer (`METRICS`), and
+`compute_metrics`, which computes and records.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actstore.metrics.lens import means  # noqa: F401  (registers the logit-lens metrics)
+from actstore.metrics import lens, pairs, pooled, tokens, views  # noqa: F401  (they register)
+from actstore.metrics.documentation import metrics_page
 from actstore.metrics.lens.kernel import (
     lens_entropy,
     lens_kl_final_to_layer,
     lens_kl_layer_to_final,
     lens_values,
 )
+from actstore.metrics.pairs.neighbours import knn_overlap
+from actstore.metrics.pairs.similarity import linear_cka, procrustes_distance
+from actstore.metrics.pooled.cosines import dispersion, mean_cosine
+from actstore.metrics.pooled.covariance import logdet_covariance, spectral_norm
+from actstore.metrics.pooled.entropies import dataset_entropy
+from actstore.metrics.pooled.harness import (
+    lcs_curvature,
+    lcs_dataset_entropy,
+    lcs_effective_rank,
+    lcs_prompt_entropy,
+)
 from actstore.metrics.pooled.spectral import (
-    dataset_entropy,
+    anisotropy,
+    covariance_entropy,
     effective_rank,
-    mean_cosine,
+    isoscore,
     participation_ratio,
+    rankme,
+    spectral_slope,
     top_pc_share,
 )
+from actstore.metrics.pooled.uniform import uniformity
 from actstore.metrics.registry import (
     METRICS,
     Metric,
@@ -27,8 +47,23 @@ from actstore.metrics.registry import (
     resolve_metrics,
 )
 from actstore.metrics.running.request import MetricsReport, MetricsRequest
-from actstore.metrics.spectra import shannon_entropy, von_neumann_entropy
-from actstore.metrics.tokens.texts import curvature, prompt_entropy
+from actstore.metrics.spectra import (
+    normalised_entropy,
+    renyi_entropy,
+    shannon_entropy,
+    von_neumann_entropy,
+)
+from actstore.metrics.tokens.angles import curvature
+from actstore.metrics.tokens.dimension import intrinsic_dimension_2nn
+from actstore.metrics.tokens.entropy import prompt_entropy
+from actstore.metrics.views.lidar import lidar, lidar_entropy
+from actstore.metrics.views.two_views import (
+    alignment,
+    dime,
+    infonce,
+    knn_stability,
+    mutual_information_bound,
+)
 
 if TYPE_CHECKING:
     from actstore.metrics.running.runner import compute_metrics
@@ -38,23 +73,50 @@ __all__ = [
     "Metric",
     "MetricsReport",
     "MetricsRequest",
+    "alignment",
     "all_metrics",
+    "anisotropy",
     "compute_metrics",
+    "covariance_entropy",
     "curvature",
     "dataset_entropy",
+    "dime",
+    "dispersion",
     "effective_rank",
+    "infonce",
+    "intrinsic_dimension_2nn",
+    "isoscore",
+    "knn_overlap",
+    "knn_stability",
+    "lcs_curvature",
+    "lcs_dataset_entropy",
+    "lcs_effective_rank",
+    "lcs_prompt_entropy",
     "lens_entropy",
     "lens_kl_final_to_layer",
     "lens_kl_layer_to_final",
     "lens_values",
+    "lidar",
+    "lidar_entropy",
+    "linear_cka",
     "list_metrics",
+    "logdet_covariance",
     "mean_cosine",
+    "metrics_page",
+    "mutual_information_bound",
+    "normalised_entropy",
     "participation_ratio",
+    "procrustes_distance",
     "prompt_entropy",
+    "rankme",
     "register",
+    "renyi_entropy",
     "resolve_metrics",
     "shannon_entropy",
+    "spectral_norm",
+    "spectral_slope",
     "top_pc_share",
+    "uniformity",
     "von_neumann_entropy",
 ]
 

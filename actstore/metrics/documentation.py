@@ -6,6 +6,7 @@ from typing import Any
 
 from actstore.metrics.lens.quantities import QUANTITIES
 from actstore.metrics.registry import ORDER, Metric, Over, all_metrics
+from actstore.metrics.running.request import ALL_PAIRS
 
 _NEEDS: dict[Over, tuple[str, str]] = {
     "pooled": ("Pooled rows", "one vector a text: `actstore extract --pooling mean`"),
@@ -44,9 +45,9 @@ of `actstore.metrics` where it has the same name.
 """
 
 
-def to_markdown(all_pairs: int) -> str:
-    """`docs/metrics.md`. all_pairs: the bound on texts of metrics of all pairs."""
-    parts = [_INTRODUCTION.format(all_pairs=all_pairs)]
+def metrics_page() -> str:
+    """`docs/metrics.md`."""
+    parts = [_INTRODUCTION.format(all_pairs=ALL_PAIRS)]
     for over in ORDER:
         title, needs = _NEEDS[over]
         parts.append(f"## {title}\n\nNeeds {needs}.\n\n")
