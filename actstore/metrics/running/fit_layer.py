@@ -21,10 +21,12 @@ from actstore.metrics.lens.fitted.split import Split
 from actstore.metrics.lens.fitted.translator import Translator
 from actstore.metrics.lens.fitted.tuned import TokenStates, TuningSettings, tune
 from actstore.metrics.lens.kernel import lens_values
+from actstore.metrics.running.work import one_thread
 from actstore.store import CheckpointGroup, Json, LensHead, TokenSample, open_store
 
 _PIECE_BYTES = 32 * 2**20
 """Bound on the states of a piece at one layer, in float64; a worker holds a few copies."""
+_DIVERGENCE = "kl_final_to_layer_bits"
 _HELD_OUT_TOKENS = 4096
 """By which the tuned lens is stopped."""
 
@@ -67,6 +69,7 @@ class FittedLayer:
         return replace(self, translators={})
 
 
+@one_thread
 def fit_layer(job: LayerJob) -> FittedLayer:
     """Fit the lenses of one layer to the texts for it, and judge them by the others.
 
@@ -116,7 +119,8 @@ def _mean_kl(
     total, n = np.zeros(1 + len(translators)), 0
     for layer, final in reader.pieces(rows):
         estimates = [translator(layer).astype(layer.dtype) for translator in translators]
-        values = lens_values(np.stack([layer, *estimates, final]), head)["kl_final_to_layer_bits"]
+        states = np.stack([layer, *estimates, final])
+        values = lens_values(states, head, quantities=(_DIVERGENCE,))[_DIVERGENCE]
         total += values[:-1].sum(axis=1)
         n += len(layer)
     return (total / n).tolist(), n
