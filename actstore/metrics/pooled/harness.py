@@ -19,7 +19,6 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 from scipy.spatial.distance import cdist
 
 from actstore.metrics.blocks import Floats, PooledBlock
@@ -127,11 +126,11 @@ def _scores(states: Floats) -> Numbers:
     rows -= rows.mean(axis=0)
     if np.abs(rows).max() <= _ROUNDING:
         return np.empty(0)
-    wide = len(rows) <= rows.shape[1]
-    gram = rows @ rows.T if wide else rows.T @ rows
-    [value], vectors = eigh(gram, subset_by_index=[len(gram) - 1] * 2)
-    axis = vectors[:, 0]
-    return np.asarray(axis * np.sqrt(value) if wide else rows @ axis, np.float64)
+    few = len(rows) <= rows.shape[1]
+    gram = rows @ rows.T if few else rows.T @ rows
+    values, vectors = np.linalg.eigh(gram)
+    axis = vectors[:, -1]
+    return np.asarray(axis * np.sqrt(values[-1]) if few else rows @ axis, np.float64)
 
 
 def _distances(states: Floats, seed: int) -> Numbers:
