@@ -21,6 +21,7 @@ from actstore.metrics.lens.collapse import (
 from actstore.metrics.lens.decoders import FINAL, Decoder
 from actstore.metrics.lens.milestones import Milestones, milestones
 from actstore.metrics.lens.quantities import LensTokens, measure
+from actstore.metrics.lens.trajectory import RESID_NORM_RATIO
 from actstore.store import LensHead
 
 SOFT_WINDOWS = (1, 2, 3)
@@ -39,7 +40,7 @@ _QUANTITIES = (
     "top_logits",
     "log_normaliser",
     "resid_norm",
-    "normed_norm",
+    RESID_NORM_RATIO.name,
 )
 
 
@@ -93,8 +94,8 @@ def read_prompt(
     answer_rank, is_answer (all of the gold token; missing without one), kl_to_final_bits (KL(layer
     || final)), kl_final_to_layer_bits, cos_to_final (of logits, without biases), copy_collapse,
     copy_soft_k1@0.5 … k3, entropy_collapse, teacher_entropy_bits (of the model's own prediction),
-    raw_resid_norm, resid_norm_ratio. All but flags, ids and names are float64; what is not defined
-    is missing.
+    raw_resid_norm, resid_norm_ratio. All but names, flags and
+    numbers of layers, positions and ranks are float64; what is not defined is missing.
     """
     values = _measured(prompt, head, decoder, top)
     flags = _copies(prompt, values, names)
@@ -107,9 +108,10 @@ def read_prompt(
         **_distances(values, _teacher_entropy(prompt, head, values, decoder)),
         **{name: _known(flag, values["entropy_bits"]) for name, flag in flags.items()},
         "raw_resid_norm": values["resid_norm"],
-        "resid_norm_ratio": values["normed_norm"] / values["resid_norm"],
+        "resid_norm_ratio": values[RESID_NORM_RATIO.name],
     }
     table = pd.DataFrame({name: _line_up(column) for name, column in columns.items()})
+    table["answer_rank"] = table["answer_rank"].astype("Int64")
     return table, _all_milestones(prompt, values, flags)
 
 
@@ -245,6 +247,6 @@ def _known(flags: Flags, of: Floats) -> NDArray[np.object_]:
     return known
 
 
-def _line_up(column: NDArray[Any]) -> NDArray[Any]:
+def _line_up(column: NDArray[Any]) -> pd.Series[Any]:
     """(layer, position) to lines: the positions one behind the other, layers ascending in each."""
-    return column.T.reshape(-1)
+    return pd.Series(column.T.reshape(-1), dtype=column.dtype)

@@ -9,9 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actstore.metrics.blocks import Floats
+from actstore.metrics.lens.quantities import Quantity, register_quantity
 
 SPIKE_RATIO = 3.0
 SPIKE_COSINE = 0.8
+RESID_NORM_RATIO = register_quantity(
+    Quantity(
+        "resid_norm_ratio",
+        "ratio",
+        "length of what the unembedding multiplies over that of the residual",
+        derived_from=("normed_norm", "resid_norm"),
+        derive=lambda values, _: _divided(values["normed_norm"], values["resid_norm"]),
+    )
+)
 
 
 def resid_norm_ratio(states: Floats, normed: Floats) -> NDArray[np.float64]:
