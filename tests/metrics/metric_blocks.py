@@ -9,9 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actstore.metrics.blocks import LensBlock, PooledBlock, TokenBlock, spans_of
-from actstore.metrics.lens.kernel import lens_values
+from actstore.metrics.blocks import (
+    LensBlock,
+    PairBlock,
+    PooledBlock,
+    TokenBlock,
+    ViewsBlock,
+    spans_of,
+)
+from actstore.metrics.lens.quantities import LensTokens, measure
 from actstore.metrics.pooled.moments import mean_sums, merge_mean_sums
+from actstore.metrics.registry import all_metrics
 from actstore.store import LensHead
 from actstore.store.head_ops import Linear
 
@@ -29,6 +37,17 @@ def pooled_blocks(rows: NDArray[Any], cuts: Sequence[int]) -> list[PooledBlock]:
     return [PooledBlock(rows[part], part, sums.mean) for part in parts]
 
 
+def pair_blocks(
+    states: NDArray[Any], against: NDArray[Any], cuts: Sequence[int]
+) -> list[PairBlock]:
+    return [PairBlock(states[part], against[part], part) for part in _parts(len(states), cuts)]
+
+
+def views_blocks(states: NDArray[Any], cuts: Sequence[int]) -> list[ViewsBlock]:
+    """states: (text, view, hidden)."""
+    return [ViewsBlock(states[part], part) for part in _parts(len(states), cuts)]
+
+
 def token_blocks(texts: Sequence[NDArray[Any]], cuts: Sequence[int]) -> list[TokenBlock]:
     return [_token_block([texts[i] for i in part], part) for part in _parts(len(texts), cuts)]
 
@@ -38,14 +57,20 @@ def _token_block(texts: Sequence[NDArray[Any]], rows: NDArray[np.int64]) -> Toke
 
 
 def lens_blocks(
-    states: NDArray[Any], final: NDArray[Any], head: LensHead, cuts: Sequence[int]
+    states: NDArray[Any],
+    final: NDArray[Any],
+    head: LensHead,
+    cuts: Sequence[int],
+    quantities: Sequence[str] = (),
 ) -> list[LensBlock]:
-    """Texts of one token each."""
+    """Texts of one token each. quantities: what is read; what any metric needs, if not given."""
+    needed = quantities or {name for metric in all_metrics() for name in metric.quantities}
     blocks = []
     for part in _parts(len(states), cuts):
-        values = lens_values(np.stack([states[part], final[part]]), head)
-        first = {name: value[0] for name, value in values.items()}
-        blocks.append(LensBlock(first, spans_of([1] * len(part)), part))
+        spans, ids = spans_of([1] * len(part)), np.full(len(part), 7)
+        tokens = LensTokens(ids, spans, gold=ids, layers=(0, 1))
+        values = measure(np.stack([states[part], final[part]]), tokens, head, needed)
+        blocks.append(LensBlock({name: v[0] for name, v in values.items()}, spans, part))
     return blocks
 
 
