@@ -271,7 +271,7 @@ def test_moments_of_many_rows_are_those_of_two_passes(rng: np.random.Generator) 
     found = moments(PooledBlock.of(rows))
     centred = rows - rows.mean(axis=0)
     np.testing.assert_allclose(found.mean, rows.mean(axis=0), rtol=1e-14)
-    np.testing.assert_allclose(found.scatter, centred.T @ centred, rtol=1e-11)
+    np.testing.assert_allclose(found.scatter, centred.T @ centred, rtol=1e-12)
     np.testing.assert_array_equal(found.scatter, found.scatter.T)
 
 

@@ -18,8 +18,8 @@ from scipy.linalg.blas import dsyrk
 from actstore.metrics.blocks import Floats, PooledBlock
 from actstore.metrics.spectra import Spectrum, eigenvalues, eigenvalues_plus
 
-ROWS_AT_ONCE = 512
-"""Rows widened to float64 at a time: few enough for the cache, enough for a fast product."""
+ROWS_AT_ONCE = 384
+"""Rows widened to float64 at a time: what BLAS takes in one panel, and a cache holds."""
 
 _ROUNDING = 16 * np.finfo(np.float64).eps
 """A deviation below this share of what it deviates from is rounding, not structure."""
@@ -110,24 +110,28 @@ class Moments:
 def moments(block: PooledBlock) -> Moments:
     """Moments of some rows, each few of them centred on their own mean before the product.
 
-    Sums of raw squares would lose the variance of a dimension whose mean is large. How far apart
+    Sums of raw squares would lose the variance of a dimension whose mean is large; so, in part,
+    would means of it, which are kept as distances from the first few rows' mean. How far apart
     the means are is one row more in each product (as in `merge_moments`).
     """
     states, hidden = block.states, block.states.shape[1]
-    mean, scatter = np.zeros(hidden), no_products(hidden)
-    buffer = np.empty((min(ROWS_AT_ONCE, len(states)) + 1, hidden))
+    origin, mean, scatter = None, np.zeros(hidden), no_products(hidden)
+    buffer = np.empty((ROWS_AT_ONCE, hidden))
     with np.errstate(invalid="ignore", over="ignore"):
-        for before in range(0, len(states), ROWS_AT_ONCE):
-            some = states[before : before + ROWS_AT_ONCE]
+        for before in range(0, len(states), ROWS_AT_ONCE - 1):
+            some = states[before : before + ROWS_AT_ONCE - 1]
             n = len(some)
             rows = buffer[:n]
             rows[...] = some
-            shift = rows.mean(axis=0) - mean
-            rows -= mean + shift
-            buffer[n] = shift * math.sqrt(before * n / (before + n))
-            mean += shift * (n / (before + n))
+            if origin is None:
+                origin = rows.mean(axis=0)
+            rows -= origin
+            own = rows.mean(axis=0)
+            rows -= own
+            buffer[n] = (own - mean) * math.sqrt(before * n / (before + n))
+            mean += (own - mean) * (n / (before + n))
             scatter = add_products(scatter, buffer[: n + 1])
-    return Moments(len(states), mean, symmetric(scatter))
+        return Moments(len(states), mean if origin is None else origin + mean, symmetric(scatter))
 
 
 def merge_moments(a: Moments, b: Moments) -> Moments:
