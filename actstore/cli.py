@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from actstore import __version__
-from actstore.commands import analysis, evaluation, extraction, stores, texts
+from actstore.commands import analysis, evaluation, extraction, stores, texts, views
 
 app = typer.Typer(
     name="actstore",
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.command()(texts.suites)
 app.command()(texts.fetch)
 app.command()(texts.collect)
+app.command()(views.views)
 app.command()(extraction.plan)
 app.command()(extraction.extract)
 app.command("eval")(evaluation.evaluate)

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from actstore.extract import TokenSampleRequest
     from actstore.store import Store
 
-_TEXTS = "texts"
-"""Leased by the process that adds texts to a store."""
-
 
 def names(listed: str) -> tuple[str, ...]:
     """Comma-separated names."""
@@ -66,9 +63,9 @@ def texts_of(file: Path, column: str) -> list[str]:
 
 def add_texts(store: Store, texts: list[str]) -> NDArray[np.int64]:
     """The rows of texts; processes that start together add them once, one after the other."""
-    from actstore.store.leases import alone
+    from actstore.store.leases import ADDING_TEXTS, alone
 
-    with alone(store.storage, _TEXTS):
+    with alone(store.storage, ADDING_TEXTS):
         return store.add_texts(texts)
 
 
@@ -120,9 +117,9 @@ def token_sample(
 def collect_suite(store: Store, suite: str) -> CollectionReport:
     """Collect a suite; processes that start together do it once, one after the other."""
     from actstore.evaluate import collect
-    from actstore.store.leases import alone
+    from actstore.store.leases import ADDING_TEXTS, alone
 
-    with alone(store.storage, _TEXTS):
+    with alone(store.storage, ADDING_TEXTS):
         return collect(store, suite)
 
 

@@ -31,6 +31,8 @@ from actstore.store.processes import host_name, is_gone, process_space, process_
 from actstore.store.storage import Storage, join
 from actstore.store.zarr_metadata import DOCUMENT, write_group
 
+ADDING_TEXTS = "texts"
+"""What `alone` is given by whoever adds texts to a store."""
 _FOLDER = "leases"
 _NAME = re.compile(r"([0-9a-f]{32})\.(\d+)\.lease")
 _POLL_SECONDS = 0.2

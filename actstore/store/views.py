@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from actstore.errors import InvalidInputError
 from actstore.refs import look_up
 from actstore.store.journal import Json
-from actstore.store.leases import alone
+from actstore.store.leases import ADDING_TEXTS, alone
 from actstore.store.ledger import digest
 from actstore.store.plan import require_same
 from actstore.store.storage import Storage, join
@@ -33,8 +33,6 @@ from actstore.store.zarr_metadata import DOCUMENT, write_group
 _FOLDER = "views"
 _TABLE = ".parquet"
 _BEGUN = ".begun.json"
-_TEXTS = "texts"
-"""Leased by the process that adds texts to a store."""
 _ATTRIBUTES = b"actstore"
 """The attributes' key in the table's metadata."""
 
@@ -86,7 +84,7 @@ def add_views(
         "n_views": len(texts[0]),
         "content": digest(content),
     }
-    with alone(storage, _TEXTS):
+    with alone(storage, ADDING_TEXTS):
         stored = _stored_or_added(storage, table, name, source_rows, flat, asked)
     _require_same(storage, name, stored.attributes, asked)
     return stored

@@ -24,6 +24,7 @@ from actstore.store.head_ops import LayerNorm, Linear
 MODEL = "someone/small"
 HIDDEN, N_BLOCKS, VOCABULARY = 12, 3, 90
 N_TEXTS = 230
+N_VIEWS = 3
 STATS = ShardStats(1.0, 0, 0, 1.0, "cpu", {})
 
 
@@ -31,28 +32,42 @@ STATS = ShardStats(1.0, 0, 0, 1.0, "cpu", {})
 class SmallStore:
     store: Store
     pooled: Mapping[str, NDArray[np.float32]]
-    """By checkpoint: (layer, text, hidden)."""
+    """By checkpoint: (layer, row, hidden); views, if any, have rows of their own."""
     tokens: Mapping[str, list[NDArray[np.float32]]]
     """By checkpoint, a text of the sample each: (layer, token, hidden)."""
     head: LensHead
 
 
 def small_store(
-    folder: Path, *, sample: bool = True, head: bool = True, longest: int = 39
+    folder: Path,
+    *,
+    sample: bool = True,
+    head: bool = True,
+    views: bool = False,
+    longest: int = 39,
+    broken_row: int | None = None,
 ) -> SmallStore:
     rng = np.random.default_rng(7)
     store = create_store(folder / "small.zarr")
     store.add_texts([f"text number {i}" for i in range(N_TEXTS)])
+    if views:
+        _add_views(store)
     lens = small_head(rng)
     pooled, tokens = {}, {}
     for step in (0, 1000):
         name = f"step{step}"
         group = store.begin_checkpoint(small_spec(name))
-        pooled[name] = _write_pooled(group, store, rng)
+        pooled[name] = _write_pooled(group, store, rng, broken_row)
         tokens[name] = _write_sample(group, rng, longest) if sample else []
         if head:
             group.write_head(lens)
     return SmallStore(store, pooled, tokens, lens)
+
+
+def _add_views(store: Store) -> None:
+    sources = np.arange(0, N_TEXTS, 5)
+    texts = [[f"view {view} of {row}" for view in range(N_VIEWS)] for row in sources]
+    store.add_views("small", sources, texts, {"seed": 0})
 
 
 def small_spec(checkpoint: str) -> CheckpointSpec:
@@ -80,9 +95,14 @@ def small_head(rng: np.random.Generator) -> LensHead:
     return LensHead(ops, arrays, 0.0)
 
 
-def _write_pooled(group: CheckpointGroup, store: Store, rng: Any) -> NDArray[np.float32]:
-    states = rng.normal(size=(N_BLOCKS + 1, N_TEXTS, HIDDEN)).astype(np.float32)
+def _write_pooled(
+    group: CheckpointGroup, store: Store, rng: Any, broken_row: int | None
+) -> NDArray[np.float32]:
+    n_rows = int(store.text_rows().max()) + 1
+    states = rng.normal(size=(N_BLOCKS + 1, n_rows, HIDDEN)).astype(np.float32)
     states *= np.geomspace(5, 0.1, HIDDEN, dtype=np.float32)
+    if broken_row is not None:
+        states[:, broken_row, 3] = np.nan
     group.begin_poolings(["mean"])
     for shard in group.todo(store.text_rows(), ["mean"]):
         builder = group.new_builder()

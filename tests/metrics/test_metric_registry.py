@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from actstore.errors import UnknownNameError
 from actstore.metrics import METRICS, Metric, all_metrics, list_metrics, register, resolve_metrics
 from actstore.metrics.blocks import LensBlock
+from actstore.metrics.registry import Invariance
 from actstore.metrics.statistics import Rows
 from tests.metrics.metric_blocks import lens_blocks, linear_head, pooled_blocks, token_blocks
 
@@ -30,7 +32,7 @@ def test_any_split_of_the_rows_gives_the_same_number(
 ) -> None:
     whole = value(metric, blocks_of(metric, 60, []))
     assert np.isfinite(whole)
-    assert value(metric, blocks_of(metric, 60, cuts)) == pytest.approx(whole, rel=1e-9, abs=1e-12)
+    assert value(metric, blocks_of(metric, 60, cuts)) == pytest.approx(whole, rel=1e-10, abs=1e-12)
 
 
 @every_metric
@@ -39,7 +41,7 @@ def test_fewer_rows_than_dimensions_may_be_split_too(
 ) -> None:
     whole = value(metric, blocks_of(metric, 9, []))
     assert np.isfinite(whole)
-    assert value(metric, blocks_of(metric, 9, [2, 5])) == pytest.approx(whole, rel=1e-9)
+    assert value(metric, blocks_of(metric, 9, [2, 5])) == pytest.approx(whole, rel=1e-10, abs=1e-12)
 
 
 @every_metric
@@ -54,7 +56,70 @@ def test_any_order_and_tree_of_merges_gives_the_same_number(
         a = stats.pop(rng.integers(len(stats)))
         b = stats.pop(rng.integers(len(stats)))
         stats.append(metric.combine(a, b))
-    assert metric.finalize(stats[0]) == pytest.approx(whole, rel=1e-9, abs=1e-12)
+    assert metric.finalize(stats[0]) == pytest.approx(whole, rel=1e-10, abs=1e-12)
+
+
+def orthogonal(states: NDArray[Any]) -> NDArray[Any]:
+    q, _ = np.linalg.qr(np.random.default_rng(5).normal(size=(states.shape[-1],) * 2))
+    return states @ q
+
+
+def scaled(states: NDArray[Any]) -> NDArray[Any]:
+    return states.astype(np.float64) * 7.3
+
+
+def row_scaled(states: NDArray[Any]) -> NDArray[Any]:
+    factors = np.random.default_rng(6).uniform(0.2, 5, size=(*states.shape[:-1], 1))
+    return states.astype(np.float64) * factors
+
+
+def translated(states: NDArray[Any]) -> NDArray[Any]:
+    shift = np.random.default_rng(7).uniform(1, 2, size=states.shape[-1])
+    return states + shift * np.abs(states).mean(axis=tuple(range(states.ndim - 1)))
+
+
+CHANGES = {
+    "rotation": orthogonal,
+    "scaling": scaled,
+    "row scaling": row_scaled,
+    "translation": translated,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@every_metric
+def test_invariances_are_those_that_are_told(
+    metric: Metric[Any, Any], change: Invariance, blocks_of: Callable[..., Any]
+) -> None:
+    before = value(metric, blocks_of(metric, 60, []))
+    after = value(metric, blocks_of(metric, 60, [], CHANGES[change]))
+    if change in metric.invariant_to:
+        assert after == pytest.approx(before, rel=1e-6, abs=1e-9)
+    elif metric.over != "lens":
+        assert after != pytest.approx(before, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("metric", [m for m in all_metrics() if m.over == "tokens"])
+def test_the_order_of_tokens_matters_where_it_is_told(
+    metric: Metric[Any, Any], blocks_of: Callable[..., Any]
+) -> None:
+    before = value(metric, blocks_of(metric, 60, []))
+    shuffled = value(metric, blocks_of(metric, 60, [], _shuffled))
+    assert (shuffled != pytest.approx(before, rel=1e-9)) == metric.ordered
+
+
+def _shuffled(text: NDArray[Any]) -> NDArray[Any]:
+    return text[np.random.default_rng(8).permutation(len(text))]
+
+
+@every_metric
+def test_rows_may_come_in_any_order(
+    metric: Metric[Any, Any], blocks_of: Callable[..., Any]
+) -> None:
+    """Each row is a block of its own here; they keep their numbers."""
+    blocks = blocks_of(metric, 40, list(range(1, 40)))
+    shuffled = [blocks[i] for i in np.random.default_rng(9).permutation(len(blocks))]
+    assert value(metric, shuffled) == pytest.approx(value(metric, blocks), rel=1e-10, abs=1e-12)
 
 
 @every_metric

@@ -25,7 +25,7 @@ from actstore.metrics.pairs.moments import (
 )
 from actstore.metrics.pairs.neighbours import knn_overlap
 from actstore.metrics.pairs.similarity import linear_cka, procrustes_distance
-from tests.metrics.pair_blocks import pair_blocks
+from tests.metrics.metric_blocks import pair_blocks
 
 debiased_cka = functools.partial(linear_cka, debiased=True)
 mutual_knn = functools.partial(knn_overlap, measure="mutual")

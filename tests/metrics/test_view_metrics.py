@@ -28,7 +28,7 @@ from actstore.metrics.views.two_views import (
     knn_stability,
     mutual_information_bound,
 )
-from tests.metrics.pair_blocks import views_blocks
+from tests.metrics.metric_blocks import views_blocks
 
 one_sided = functools.partial(infonce, variant="one-sided")
 TWO_VIEWS = (infonce, one_sided, dime, alignment, knn_stability)

@@ -139,6 +139,8 @@ class LensReader:
     place: Place
     sample: str
     lens: str
+    digest: str
+    """Of the head and the lens: another one is read anew."""
 
     def blocks(
         self, layers: Sequence[int], piece: Piece, metrics: Sequence[Metric[Any, Any]]
@@ -146,7 +148,7 @@ class LensReader:
         group = self.place.group()
         sample = group.token_sample(self.sample)
         read = _read_layers(group, layers, metrics)
-        head, decoder = _lens(self.place, self.lens)
+        head, decoder = _lens(self.place, self.lens, self.digest)
         spans = _spans(piece)
         token_id = _of_texts(sample.token_id, piece).astype(np.int64)
         about = LensTokens(token_id, spans, _next_ids(token_id, spans), read)
@@ -205,7 +207,7 @@ def _group(place: Place) -> CheckpointGroup:
 
 
 @functools.lru_cache(maxsize=1)
-def _lens(place: Place, lens: str) -> tuple[LensHead, Decoder]:
+def _lens(place: Place, lens: str, _digest: str) -> tuple[LensHead, Decoder]:
     """Read once for many pieces: an unembedding may have a gigabyte."""
     group = place.group()
     return group.head(), decoder_of(group, lens)

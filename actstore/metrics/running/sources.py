@@ -77,7 +77,8 @@ class Finder:
     def sources(self, metrics: Sequence[AnyMetric], notes: dict[str, None]) -> Iterator[Source]:
         """Every source there is for them; notes: is told what is not there, and what to type.
 
-        Raises MissingShardsError and UnknownNameError instead where metrics were asked for by name.
+        Raises MissingShardsError and UnknownNameError instead where metrics, or the data that they
+        are computed from, were asked for by name.
         """
         for kind in ORDER:
             wanted = tuple(metric for metric in metrics if metric.over == kind)
@@ -86,9 +87,19 @@ class Finder:
             try:
                 yield from list(self._of_kind(kind, wanted))
             except (UnknownNameError, MissingShardsError) as error:
-                if self.request.metrics:
+                if self.request.metrics or self._named(kind):
                     raise
                 notes[f"{', '.join(metric.name for metric in wanted)}: {error}"] = None
+
+    def _named(self, kind: Over) -> bool:
+        """Whether data of this kind must be there, because they are everywhere or were named."""
+        match kind:
+            case "pooled" | "pairs":
+                return True
+            case "views":
+                return bool(self.request.view_sets)
+            case "tokens" | "lens":
+                return bool(self.request.token_samples) or self.request.lenses != ("final",)
 
     def _of_kind(self, kind: Over, metrics: tuple[AnyMetric, ...]) -> Iterator[Source]:
         match kind:
@@ -185,10 +196,10 @@ class Finder:
                 yield self._source(
                     metrics,
                     f"tokens/{sample.name}{self.chosen.label}{named}",
-                    LensReader(self._place, sample.name, lens),
+                    LensReader(self._place, sample.name, lens, digest),
                     texts,
                     self.chosen.pairs_limit(texts[:, 0]),
-                    also=[sample.name, sample.token_id, lens, digest],
+                    also=[sample.name, sample.token_id, digest],
                     tokens=_LENS_TOKENS,
                 )
 
