@@ -182,9 +182,9 @@ def test_more_tokens_than_the_vocabulary_has_are_not_named() -> None:
 
 
 def test_ids_that_only_pad_the_vocabulary_have_a_number_and_are_special() -> None:
-    tokens = TokenNames.of(vocabulary(["a", "b"]), 4)
-    assert tokens.text.tolist() == ["a", "b", "[2]", "[3]"]
-    assert tokens.special.tolist() == [False, False, True, True]
+    tokens = TokenNames.of(vocabulary(["a", "", "b"]), 5)
+    assert tokens.text.tolist() == ["a", "[1]", "b", "[3]", "[4]"]
+    assert tokens.special.tolist() == [False, False, False, True, True]
 
 
 WORDS = ["<s>", " Berlin", "Berlin", " Ber", "lin", "same", "same", " Munich", "</s>", "</s>"]

@@ -49,7 +49,7 @@ class TokenNames:
     """What the ids of a vocabulary stand for."""
 
     text: NDArray[np.object_]
-    """(id,): each id decoded by itself."""
+    """(id,): each id decoded by itself; `[id]` for one that decodes to nothing."""
     special: Flags
     """(id,): ids that no text spells (CLS, BOS, …), and those that only pad the vocabulary."""
     blank: Flags
@@ -62,7 +62,8 @@ class TokenNames:
         text = np.array([f"[{i}]" for i in range(n)], object)
         special, blank = np.ones(n, dtype=bool), np.zeros(n, dtype=bool)
         ids = vocabulary["id"].to_numpy()
-        text[ids] = vocabulary["token"].to_numpy()
+        known = vocabulary[vocabulary["token"] != ""]  # others only pad the vocabulary
+        text[known["id"]] = known["token"]
         special[ids] = vocabulary["is_special"].to_numpy()
         blank[ids] = vocabulary["is_blank"].to_numpy()
         return cls(text, special, blank)
