@@ -8,7 +8,7 @@ model. The program was replayed against the model when it was found; `max_abs_er
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,9 @@ class LensHead:
     """Largest difference between these logits, in float32, and the model's own, on some tokens."""
     compute_dtype: str = "float32"
     """What the model computed in when that was measured: the error is mostly its rounding."""
+    block_norms: Mapping[int, HeadOp] = field(default_factory=dict)
+    """By layer l = 0 .. L - 1, the norm that block l + 1 applies to it first. A layer is left out
+    where a block begins with none (BERT, OLMo 2); all are, in heads stored before norms were."""
 
     def logits(self, states: Floats) -> Floats:
         """The logits of any layer's states: (n, hidden) -> (n, vocabulary).
@@ -99,6 +102,7 @@ class LensHead:
             "ops": [op_to_json(op) for op in self.ops],
             "max_abs_error": self.max_abs_error,
             "compute_dtype": self.compute_dtype,
+            "block_norms": {str(layer): op_to_json(op) for layer, op in self.block_norms.items()},
         }
 
     @classmethod
@@ -109,8 +113,15 @@ class LensHead:
         """
         try:
             ops = tuple(op_from_json(fields) for fields in program["ops"])
-            head = cls(ops, arrays, float(program["max_abs_error"]), program["compute_dtype"])
-        except (KeyError, TypeError) as error:
+            norms = program.get("block_norms", {})
+            head = cls(
+                ops,
+                arrays,
+                float(program["max_abs_error"]),
+                program["compute_dtype"],
+                {int(layer): op_from_json(fields) for layer, fields in norms.items()},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CorruptShardError(
                 f"The stored lens head is no program this actstore knows ({error!r}): "
                 f"{dict(program)}. Extract this checkpoint's lens head again, or update actstore."
@@ -135,7 +146,8 @@ class LensHead:
         return x
 
     def _require_whole(self) -> None:
-        missing = [name for op in self.ops for name in array_names(op) if name not in self.arrays]
+        ops = (*self.ops, *self.block_norms.values())
+        missing = [name for op in ops for name in array_names(op) if name not in self.arrays]
         if missing or not any(isinstance(op, Linear) for op in self.ops):
             raise CorruptShardError(
                 f"The stored lens head lacks {', '.join(missing) or 'an unembedding'}. "

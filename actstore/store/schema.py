@@ -136,7 +136,8 @@ GROUPS = (
     ),
     GroupDeclaration(
         "models/{model}/{checkpoint}/head",
-        "the lens head: a program (attribute `ops`) over the arrays in the group",
+        "the lens head: a program (attribute `ops`) over the arrays in the group, and the norms "
+        "that blocks begin with (attribute `block_norms`, by the layer below)",
     ),
     GroupDeclaration(
         "models/{model}/{checkpoint}/lenses/{lens}",
@@ -197,6 +198,17 @@ TABLES = (
             ("source_row", "int64", "row of the text that it is a view of"),
             ("view", "int32", "which of that text's views, numbered from 0"),
             ("new", "bool", "whether the view came into the store with the set"),
+        ),
+    ),
+    TableDeclaration(
+        "models/{model}/vocabulary.parquet",
+        "what token ids stand for, one row an id; written once, with a model's first lens head; "
+        "its metadata names the `tokenizer_digest`",
+        (
+            ("id", "int32", "vocabulary id; there may be more than the tokenizer has"),
+            ("token", "string", "what the tokenizer decodes it to alone; empty if it has none"),
+            ("is_special", "bool", "added by the tokenizer, or no text (CLS, padding, end)"),
+            ("is_blank", "bool", "white space, punctuation and control characters only"),
         ),
     ),
     TableDeclaration(

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from actstore import __version__
-from actstore.errors import InvalidInputError, NotAStoreError, StoreVersionError
+from actstore.errors import InvalidInputError, MissingShardsError, NotAStoreError, StoreVersionError
 from actstore.refs import by_training_step, checkpoint_key, look_up, model_key, model_name
 from actstore.selection import select_checkpoints
 from actstore.store import bundles, metric_journal, results, score_journal, score_tables
@@ -32,6 +32,7 @@ from actstore.store.shards import choose_layout
 from actstore.store.storage import LocalStorage, join, open_storage
 from actstore.store.texts import TextTable
 from actstore.store.views import ViewSet
+from actstore.store.vocabulary import has_vocabulary, read_vocabulary
 from actstore.store.zarr_metadata import (
     DOCUMENT,
     begin_array,
@@ -214,6 +215,19 @@ class Store:
     def view_set(self, name: str) -> ViewSet:
         """A view set. Raises UnknownNameError."""
         return view_sets.view_set(self.storage, name)
+
+    def vocabulary(self, model: str) -> pd.DataFrame:
+        """What a model's token ids stand for: id, token (decoded alone), is_special, is_blank.
+
+        Raises UnknownNameError, and MissingShardsError where none was stored with a lens head.
+        """
+        name = read_attributes(self.storage, self._model_prefix(model))["model"]
+        if not has_vocabulary(self.storage, name):
+            raise MissingShardsError(
+                f"{self.url} has no vocabulary of {name}; it is stored beside lens heads. "
+                f"Run: actstore extract {self.url} --model {name} --lens-head"
+            )
+        return read_vocabulary(self.storage, name)
 
     # tasks and suites
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import operator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -147,6 +148,32 @@ def test_the_program_survives_json_and_gives_the_same_logits() -> None:
     assert again.ops == ONE_OF_EACH
     assert again.max_abs_error == 1e-6
     np.testing.assert_array_equal(again.logits(states()), head().logits(states()))
+
+
+def test_block_norms_survive_json_and_are_applied_with_the_heads_arrays() -> None:
+    norms = {0: RmsNorm("second.gain", "second.bias", 1e-6), 2: LayerNorm("a", "b", 1e-5)}
+    with_norms = replace(head(), block_norms=norms)
+    program = json.loads(json.dumps(with_norms.to_json()))
+    of_norms = {"a": np.ones(HIDDEN), "b": np.zeros(HIDDEN)}
+    again = LensHead.from_json(program, arrays() | of_norms)
+    assert again.block_norms == norms
+    normed = again.block_norms[2].apply(states(), again.arrays)
+    np.testing.assert_allclose(normed.mean(axis=1), 0, atol=1e-12)
+    with pytest.raises(CorruptShardError, match=r"lacks a, b"):
+        LensHead.from_json(program, arrays())
+
+
+def test_a_head_stored_before_block_norms_were_has_none() -> None:
+    program = head().to_json()
+    del program["block_norms"]
+    assert LensHead.from_json(program, arrays()).block_norms == {}
+
+
+@pytest.mark.parametrize("norms", [{"first": {"kind": "scale", "factor": 1.0}}, {"0": {}}, [1]])
+def test_block_norms_that_cannot_be_read_are_an_error_that_shows_them(norms: object) -> None:
+    program = head().to_json() | {"block_norms": norms}
+    with pytest.raises(CorruptShardError, match="block_norms"):
+        LensHead.from_json(program, arrays())
 
 
 def test_an_op_of_a_later_version_is_an_error_that_shows_it() -> None:

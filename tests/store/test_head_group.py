@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from actstore.errors import CorruptShardError
 from actstore.store import CheckpointGroup, LensHead, Store, create_store, open_store, verify_store
-from actstore.store.head_ops import LayerNorm, Linear
+from actstore.store.head_ops import LayerNorm, Linear, RmsNorm
 from tests.support.states import MODEL, spec
 
 OPS = (LayerNorm("norm.gain", "norm.bias", 1e-5), Linear("lm_head.weight", None))
+BLOCK_NORM = RmsNorm("block.gain", "block.bias", 1e-6)
 STEPS = ("step1", "step2", "step3")
 VOCABULARY = 9000
 """More than two chunks."""
@@ -106,6 +107,22 @@ def test_a_checkpoints_group_copied_alone_has_its_whole_head(tmp_path: Path) -> 
     np.testing.assert_array_equal(weight[...], arrays()["lm_head.weight"])
     head = xr.open_zarr(copied, group="head", chunks=None)
     np.testing.assert_array_equal(head["norm.gain"], arrays()["norm.gain"])
+
+
+def test_block_norms_come_back_and_are_shared_where_they_are_equal(tmp_path: Path) -> None:
+    store = create_store(tmp_path / "s.zarr")
+    store.add_texts(["a text"])
+    for step, gain in (("step1", 1.5), ("step2", 1.5), ("step3", 2.5)):
+        of_norm = {"block.gain": np.full(8, gain, np.float16), "block.bias": np.zeros(8, "f4")}
+        head = LensHead(OPS, arrays() | of_norm, 1e-6, block_norms={1: BLOCK_NORM})
+        store.begin_checkpoint(spec(checkpoint=step)).write_head(head)
+    read = group_of(store, "step3").head()
+    assert read.block_norms == {1: BLOCK_NORM}
+    np.testing.assert_array_equal(read.arrays["block.gain"], np.full(8, 2.5))
+    assert files(store, "step1", "block.gain") == files(store, "step2", "block.gain")
+    assert files(store, "step1", "block.gain") != files(store, "step3", "block.gain")
+    (folder_of(store, "step2") / "block.gain" / "c.0").unlink()
+    assert [problem.checkpoint for problem in verify_store(store).problems] == ["step2"]
 
 
 def test_a_damaged_file_is_not_shared_but_written_anew(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from actstore.errors import HeadReplayError, ModelStructureError
+from actstore.extract.lens_head.block_norms import find_block_norms
 from actstore.extract.lens_head.steps import Step, elementwise, step_of_call
 from actstore.extract.lens_head.trace import Tail, same_numbers, trace_tail
 from actstore.extract.model.blocks import ModelStructure, find_structure
@@ -33,8 +34,9 @@ def find_head(lm: Any, token_ids: Ints | None = None) -> LensHead | None:
 
     token_ids: (text, token) of real texts without padding, on which the head is replayed (see
     `replay_tokens`); None: a few random tokens. None comes back for an encoder-decoder too: a store
-    holds its encoder's layers, and no token is read from those. Copies the unembedding matrix; runs
-    a few forwards of a few tokens, and one of the real ones.
+    holds its encoder's layers, and no token is read from those. The norms that the blocks begin
+    with come along, where they have some. Copies the unembedding matrix; runs a few forwards of a
+    few tokens, and two of the real ones.
     Raises ModelStructureError if a step between the last block and the logits is of no kind we
     know, and HeadReplayError if the steps found do not give the model's logits.
     """
@@ -45,7 +47,11 @@ def find_head(lm: Any, token_ids: Ints | None = None) -> LensHead | None:
     steps = list(_steps_back(lm, tail))[::-1]
     arrays = {name: array for step in steps for name, array in step.arrays.items()}
     head = LensHead(tuple(step.op for step in steps), arrays, max_abs_error=np.inf)
-    return _verified(lm, structure, head, token_ids)
+    head = _verified(lm, structure, head, token_ids)
+    norms = find_block_norms(lm, structure, _replayed_ids(lm, token_ids))
+    arrays |= {name: array for step in norms.values() for name, array in step.arrays.items()}
+    ops = {layer: step.op for layer, step in norms.items()}
+    return replace(head, arrays=arrays, block_norms=ops)
 
 
 def verify_head(lm: Any, head: LensHead, token_ids: Ints | None = None) -> LensHead:
@@ -72,12 +78,7 @@ def replay_tokens(token_ids: Sequence[Ints], n_texts: int = 4, n_tokens: int = 6
 def _verified(
     lm: Any, structure: ModelStructure, head: LensHead, token_ids: Ints | None
 ) -> LensHead:
-    ids = probe_ids(lm)
-    if token_ids is None:
-        ids = ids.flip(1)  # not the input the head was found on
-    else:
-        ids = torch.from_numpy(token_ids.astype(np.int64)).to(ids.device)
-    tail = trace_tail(lm, structure, ids)
+    tail = trace_tail(lm, structure, _replayed_ids(lm, token_ids))
     logits = tail.logits.float().numpy()
     error = float(np.abs(head.logits(tail.state.float().numpy()) - logits).max())
     allowed = _allowed_error(tail)
@@ -88,6 +89,14 @@ def _verified(
             f"{_name(_coarsest_dtype(tail))}. {_WITHOUT}"
         )
     return replace(head, max_abs_error=error, compute_dtype=_name(_coarsest_dtype(tail)))
+
+
+def _replayed_ids(lm: Any, token_ids: Ints | None) -> Tensor:
+    """The tokens given, else some that the head was not found on."""
+    ids = probe_ids(lm)
+    if token_ids is None:
+        return ids.flip(1)
+    return torch.from_numpy(token_ids.astype(np.int64)).to(ids.device)
 
 
 def _allowed_error(tail: Tail) -> float:

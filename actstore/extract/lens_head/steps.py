@@ -54,7 +54,7 @@ def step_of_call(call: Call, numbers: Iterable[float]) -> Step | None:
     assert call.states_out is not None
     if (op := elementwise(call.states_in, call.states_out, numbers)) is not None:
         return Step(_told_in_float32(call.module, numbers) or op, {})
-    return _norm(call.path, call.module, call.states_in.shape[-1])
+    return norm_of(call.path, call.module, call.states_in.shape[-1])
 
 
 def elementwise(x: Tensor, y: Tensor, numbers: Iterable[float]) -> HeadOp | None:
@@ -126,8 +126,11 @@ def _multiplies(matrix: Tensor, bias: Tensor | None, x: Tensor, y: Tensor) -> bo
     return bool((ours - y).abs().max() <= tolerance * y.abs().max())
 
 
-def _norm(path: str, module: nn.Module, width: int) -> Step | None:
-    """The norm a module is: the formula, epsilon and gain that reproduce it on probe rows."""
+def norm_of(path: str, module: nn.Module, width: int) -> Step | None:
+    """The norm a module is: the formula, epsilon and gain that reproduce it on probe rows.
+
+    width: of the states it takes. None if it is no norm.
+    """
     rows = _probe_rows(width)
     outputs = _in_float32(module, torch.cat([torch.zeros(1, width), rows]))
     if outputs is None or outputs.shape != (len(rows) + 1, width) or not np.isfinite(outputs).all():

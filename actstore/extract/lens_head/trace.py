@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +36,7 @@ class _Recorder:
         self.calls: list[Call] = []
 
     def block(self, _: nn.Module, __: tuple[Any, ...], output: Any) -> None:
-        self.state = _rows(first_states([output]))
+        self.state = rows_of(first_states([output]))
         self.calls.clear()
 
     def leaf(self, path: str) -> Any:
@@ -48,7 +50,7 @@ class _Recorder:
                 and y is not None
                 and not same_numbers(x, y)
             ):
-                self.calls.append(Call(path, module, _rows(x), _rows(y)))
+                self.calls.append(Call(path, module, rows_of(x), rows_of(y)))
 
         return record
 
@@ -65,18 +67,27 @@ def trace_tail(lm: nn.Module, structure: ModelStructure, token_ids: Tensor) -> T
         if id(module) not in inside and not any(True for _ in module.children()):
             hook = recorder.leaf(path)
             handles.append(module.register_forward_hook(hook, with_kwargs=True))
-    was_training = lm.training
     try:
-        with torch.inference_mode():
-            output = lm.eval()(input_ids=token_ids, attention_mask=torch.ones_like(token_ids))
+        with evaluating(lm), torch.inference_mode():
+            output = lm(input_ids=token_ids, attention_mask=torch.ones_like(token_ids))
     finally:
-        lm.train(was_training)
         for handle in handles:
             handle.remove()
     assert recorder.state is not None, "the structure was found by watching this block run"
-    logits = _rows(output.logits)
+    logits = rows_of(output.logits)
     assert logits is not None
     return Tail(recorder.state, tuple(recorder.calls), logits)
+
+
+@contextmanager
+def evaluating(lm: nn.Module) -> Iterator[None]:
+    """Inside this block the model runs without dropout."""
+    was_training = lm.training
+    lm.eval()
+    try:
+        yield
+    finally:
+        lm.train(was_training)
 
 
 def same_numbers(x: Tensor, y: Tensor) -> bool:
@@ -88,7 +99,7 @@ def same_numbers(x: Tensor, y: Tensor) -> bool:
     return torch.equal(x.to(shorter), y.to(shorter))
 
 
-def _rows(states: Tensor | None) -> Any:
+def rows_of(states: Tensor | None) -> Any:
     """A copy as (token, width): models may go on to change a tensor in place."""
     if states is None:
         return None

@@ -12,6 +12,7 @@ from actstore.errors import HeadReplayError, ModelStructureError
 from actstore.extract.checkpoints.distinct import require_new_weights
 from actstore.extract.checkpoints.weights import Weights
 from actstore.extract.lens_head.find import find_head, replay_tokens
+from actstore.extract.lens_head.vocabulary import decoded_tokens, special_ids
 from actstore.extract.outline import Outline, provenance
 from actstore.extract.request import ExtractionRequest
 from actstore.extract.states.calibrate import choose_dtype
@@ -23,6 +24,7 @@ from actstore.extract.tokens import ShardTokens
 from actstore.extract.work import joined, stored_group
 from actstore.extract.workers.lazy import LazyModel
 from actstore.store import CheckpointGroup, Store
+from actstore.store.vocabulary import has_vocabulary, require_vocabulary_of, write_vocabulary
 
 _NO_HEAD = "the checkpoint has no language-model head"
 _PROBE_TEXTS = 64
@@ -112,6 +114,7 @@ def _extract_head(
     if not request.lens_head:
         return "not asked for"
     if group.has_head():
+        _keep_vocabulary(store, model.outline)
         return "kept"
     lm = model.get().lm if model.lm_head else None
     if lm is None:
@@ -123,8 +126,20 @@ def _extract_head(
         return f"not stored: {error}"  # the states are worth keeping without it
     if head is None:
         return _NO_HEAD
+    _keep_vocabulary(store, model.outline)
     group.write_head(head)
     return "stored"
+
+
+def _keep_vocabulary(store: Store, one: Outline) -> None:
+    """Store what the model's token ids stand for, unless an earlier checkpoint has."""
+    name, digest = one.source.model, one.tokenizer_digest
+    if has_vocabulary(store.storage, name):
+        require_vocabulary_of(store.storage, name, digest)
+        return
+    tokens = decoded_tokens(one.tokenizer, max(one.vocabulary_size, len(one.tokenizer)))
+    special = special_ids(one.tokenizer)
+    write_vocabulary(store.storage, name, tokens, special, digest)
 
 
 def _some_tokens(
