@@ -55,6 +55,11 @@ class TokenNames:
     blank: Flags
     """(id,): ids of only whitespace and punctuation."""
 
+    @property
+    def never_copied(self) -> Flags:
+        """(id,): ids whose repetition is no copy, special or blank: for `LensTokens.blank`."""
+        return np.asarray(self.special | self.blank)
+
     @classmethod
     def of(cls, vocabulary: pd.DataFrame, size: int) -> TokenNames:
         """vocabulary: id, token, is_special, is_blank, as `Store.vocabulary`. size: of the head."""
@@ -138,8 +143,7 @@ def _copies(prompt: Prompt, values: dict[str, NDArray[Any]], names: TokenNames) 
 
     top1, p = spread(values["top_ids"][..., 0], -1), spread(_probabilities(values)[..., 0], np.nan)
     margin = spread(values["p_top1_margin"], np.nan)
-    not_copied = names.special | names.blank
-    strict = copy_collapse(top1, p, margin, prompt.token_id, ignored=not_copied)
+    strict = copy_collapse(top1, p, margin, prompt.token_id, ignored=names.never_copied)
     soft = {
         f"copy_soft_k{k}@{SOFT_THRESHOLD}": soft_copy_collapse(
             top1, p, prompt.token_id, window=k, threshold=SOFT_THRESHOLD, ignored=names.special
