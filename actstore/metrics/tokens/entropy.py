@@ -130,11 +130,12 @@ def _scales(
 
 
 def _entropies(grams: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
-    """(text,): of each matrix scaled to trace 1; NaN where there is no trace."""
+    """(text,): of each matrix scaled to trace 1; NaN where there is no trace. Changes `grams`."""
     trace = np.trace(grams, axis1=1, axis2=2)
     defined = np.isfinite(trace) & (trace > 0)
-    spectra = np.linalg.eigvalsh(np.where(defined[:, None, None], grams, 0.0))
-    noise = spectra.shape[1] * np.finfo(np.float64).eps * spectra[:, -1:]
+    grams[~defined] = 0.0
+    spectra = np.linalg.eigvalsh(grams)
+    noise = max(spectra.shape[1], 16) * np.finfo(np.float64).eps * spectra[:, -1:]
     shares = np.where(spectra > noise, spectra, 0.0)  # the others cannot be told from 0
     total = shares.sum(axis=1, keepdims=True)
     shares /= np.where(total > 0, total, 1.0)
@@ -179,9 +180,9 @@ class PromptEntropies:
 
     def per_text(self, normalisation: Normalisation) -> PerText:
         """Each text's entropy, normalised."""
-        pairs = zip(self.entropies, self.n_tokens, strict=True)
-        values = [normalised_entropy(s, int(n), self.hidden, normalisation) for s, n in pairs]
-        return per_text(self.rows, np.array(values))
+        lengths, at = np.unique(self.n_tokens, return_inverse=True)
+        of_one_nat = [normalised_entropy(1.0, int(n), self.hidden, normalisation) for n in lengths]
+        return per_text(self.rows, self.entropies * np.array(of_one_nat)[at])
 
 
 def prompt_entropies(block: TokenBlock) -> PromptEntropies:
