@@ -35,7 +35,7 @@ def eigenvalues(matrix: Floats) -> Spectrum:
     if not (wide.size and np.isfinite(wide).all()):
         return np.empty(0)
     order = np.argsort(np.diag(wide), kind="stable")[::-1]
-    return _above_rounding(np.linalg.eigvalsh(wide[np.ix_(order, order)]))
+    return _above_rounding(np.linalg.eigvalsh(_reordered(wide, order)))
 
 
 def eigenvalues_plus(matrix: NDArray[np.float64], v: NDArray[np.float64]) -> Spectrum:
@@ -57,7 +57,7 @@ def eigenvalues_plus(matrix: NDArray[np.float64], v: NDArray[np.float64]) -> Spe
     falling = np.diag(matrix) - 2 * u * w
     falling[first] = math.inf
     order = np.argsort(falling, kind="stable")[::-1]
-    turned = matrix[np.ix_(order, order)]
+    turned = _reordered(matrix, order)
     u, w = u[order], w[order]
     turned -= np.outer(u, w)
     turned -= np.outer(w, u)
@@ -207,6 +207,12 @@ def slope_of(spectrum: Spectrum, first: int = 1, last: int | None = None) -> flo
     x = np.log(np.arange(first, first + len(kept)))
     x -= x.mean()
     return float(x @ np.log(kept / kept[0]) / (x @ x))
+
+
+def _reordered(matrix: NDArray[np.float64], order: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Rows and columns of a symmetric matrix in another order: whole rows first, that is faster."""
+    rows_first = matrix.T if matrix.flags.f_contiguous else matrix
+    return rows_first.take(order, axis=0).take(order, axis=1)
 
 
 def _above_rounding(ascending: Floats) -> Spectrum:

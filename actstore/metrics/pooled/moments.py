@@ -173,7 +173,7 @@ def add_products(total: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArr
 
 def symmetric(lower: NDArray[np.float64]) -> NDArray[np.float64]:
     """The whole matrix, of its lower triangle."""
-    return np.asarray(lower + np.tril(lower, -1).T, np.float64)
+    return np.add(lower.T, np.tril(lower, -1), order="C")
 
 
 def unit_rows(rows: Floats, centre: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 from actstore.metrics.blocks import Floats, PooledBlock
-from actstore.metrics.pooled.cosines import mean_cosine as mean_cosine
-from actstore.metrics.pooled.entropies import dataset_entropy as dataset_entropy
 from actstore.metrics.pooled.moments import Moments, merge_moments, moments
 from actstore.metrics.registry import Invariance, Metric, register
 from actstore.metrics.spectra import (
