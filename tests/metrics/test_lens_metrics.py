@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.special import log_softmax, rel_entr, softmax
 
 from actstore.metrics import (
+    METRICS,
     lens_entropy,
     lens_kl_final_to_layer,
     lens_kl_layer_to_final,
     lens_values,
 )
+from actstore.metrics.blocks import LensBlock, spans_of
 from actstore.metrics.lens import kernel as lens_module
+from actstore.metrics.lens.kernel import BASE
 from actstore.store import LensHead
-from actstore.store.head_ops import Linear, RmsNorm, Softcap
+from tests.metrics.lens_reference import rms_head
 from tests.metrics.metric_blocks import linear_head
-
-
-def gemma_head(rng: np.random.Generator, vocabulary: int) -> LensHead:
-    """A normed, scaled and soft-capped head in float32."""
-    arrays = {
-        "gain": rng.normal(1, 0.1, 16).astype(np.float32),
-        "shift": np.zeros(16, np.float32),
-        "unembedding": rng.normal(size=(vocabulary, 16)).astype(np.float32),
-    }
-    ops = (RmsNorm("gain", "shift", 1e-6), Linear("unembedding", None), Softcap(30.0))
-    return LensHead(ops, arrays, 0.0)
 
 
 @pytest.fixture
@@ -56,7 +50,7 @@ def test_divergences_are_scipys_in_both_directions(
 
 
 def test_the_last_layer_diverges_from_itself_by_exactly_nothing(rng: np.random.Generator) -> None:
-    head = gemma_head(rng, 5000)
+    head = rms_head(rng, 5000)
     states = rng.normal(size=(2, 33, 16)).astype(np.float32) * 5
     values = lens_values(states, head)
     assert (values["kl_layer_to_final_bits"][-1] == 0).all()
@@ -65,14 +59,14 @@ def test_the_last_layer_diverges_from_itself_by_exactly_nothing(rng: np.random.G
 
 def test_a_layer_equal_to_the_last_diverges_by_rounding_alone(rng: np.random.Generator) -> None:
     """A matrix product may round equal rows otherwise, by their place in it."""
-    head = gemma_head(rng, 5000)
+    head = rms_head(rng, 5000)
     final = rng.normal(size=(33, 16)).astype(np.float32) * 5
     assert np.abs(lens_kl_layer_to_final(final, final, head)).max() < 1e-6
     assert np.abs(lens_kl_final_to_layer(final, final, head)).max() < 1e-6
 
 
 def test_float32_logits_keep_five_digits_over_a_large_vocabulary(rng: np.random.Generator) -> None:
-    head = gemma_head(rng, 50_000)
+    head = rms_head(rng, 50_000)
     states, final = rng.normal(size=(2, 12, 16)).astype(np.float32)
     lp = log_softmax(head.logits(states).astype(np.float64), axis=1)
     lq = log_softmax(head.logits(final).astype(np.float64), axis=1)
@@ -155,3 +149,72 @@ def test_memory_does_not_grow_with_the_tokens(
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 8 * 2**20  # all logits of one layer at once are 32 MB
+
+
+def lens_block(rng: np.random.Generator) -> tuple[LensBlock, dict[str, Any]]:
+    """Three texts of five tokens at one layer; the last token of each has no gold id."""
+    head, states = rms_head(rng, 300), rng.normal(size=(2, 15, 16))
+    gold = rng.integers(0, 300, 15)
+    gold[4::5] = -1
+    values = lens_values(states, head, quantities=BASE, gold=gold)
+    at_layer = {name: v[0] for name, v in values.items()}
+    return LensBlock(at_layer, spans_of([5, 5, 5]), np.arange(3)), at_layer
+
+
+MEANS = {
+    "lens_entropy": "entropy_bits",
+    "lens_kl_layer_to_final": "kl_layer_to_final_bits",
+    "lens_kl_final_to_layer": "kl_final_to_layer_bits",
+    "lens_js": "js_bits",
+    "lens_cross_entropy": "cross_entropy_bits",
+    "lens_p_top1": "p_top1",
+    "lens_p_top5": "p_top5",
+    "lens_p_gold": "p_gold",
+    "lens_gold_rank": "gold_rank",
+    "lens_top1_is_final": "top1_is_final",
+    "lens_cos_to_final": "cos_to_final",
+    "lens_residual_norm": "resid_norm",
+}
+
+
+@pytest.mark.parametrize(("name", "quantity"), MEANS.items())
+def test_metrics_are_means_over_the_tokens_that_have_the_quantity(
+    name: str, quantity: str, rng: np.random.Generator
+) -> None:
+    block, values = lens_block(rng)
+    metric = METRICS[name]
+    stats = metric.chunk(block)
+    assert metric.quantities == (quantity,)
+    assert metric.finalize(stats) == pytest.approx(np.nanmean(values[quantity]), rel=1e-12)
+    assert stats.n == np.isfinite(values[quantity]).sum()
+    assert stats.n + stats.n_undefined == 15
+
+
+@pytest.mark.parametrize("k", [1, 5, 10])
+def test_ranks_within_k_are_a_share_of_the_tokens_that_have_a_gold_id(
+    k: int, rng: np.random.Generator
+) -> None:
+    block, values = lens_block(rng)
+    ranks = np.array([1, 2, 5, 6, np.nan, 10, 11, 1, 300, np.nan, 4, 7, 1, 1, np.nan])
+    metric = METRICS[f"lens_gold_top{k}"]
+    stats = metric.chunk(replace(block, values={**values, "gold_rank": ranks}))
+    assert metric.finalize(stats) == pytest.approx((ranks[~np.isnan(ranks)] <= k).sum() / 12)
+    assert (stats.n, stats.n_undefined) == (12, 3)
+
+
+def test_texts_without_any_gold_id_have_no_share_and_say_so(rng: np.random.Generator) -> None:
+    block, values = lens_block(rng)
+    nothing = replace(block, values={**values, "gold_rank": np.full(15, np.nan)})
+    stats = METRICS["lens_gold_top1"].chunk(nothing)
+    assert np.isnan(METRICS["lens_gold_top1"].finalize(stats))
+    assert stats.degenerate
+
+
+def test_at_the_last_layer_cross_entropy_is_the_models_own_loss(rng: np.random.Generator) -> None:
+    head, states = rms_head(rng, 300), rng.normal(size=(1, 9, 16))
+    gold = rng.integers(0, 300, 9)
+    losses = -log_softmax(head.logits(states[0]), axis=1)[np.arange(9), gold]
+    values = lens_values(states, head, quantities=["cross_entropy_bits"], gold=gold)
+    block = LensBlock({name: v[-1] for name, v in values.items()}, spans_of([9]), np.arange(1))
+    metric = METRICS["lens_cross_entropy"]
+    assert metric.finalize(metric.chunk(block)) * np.log(2) == pytest.approx(losses.mean())
