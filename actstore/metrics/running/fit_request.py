@@ -75,5 +75,6 @@ class LensFitReport:
     def summary(self) -> str:
         """For people."""
         kept = sum(fit.kept for fit in self.fits)
+        new = len(self.fits) - kept
         there = f", {kept:,} already there" if kept else ""
-        return f"{len(self.fits) - kept:,} lenses fitted in {self.seconds:.1f} s{there}."
+        return f"{new:,} {'lens' if new == 1 else 'lenses'} fitted in {self.seconds:.1f} s{there}."

@@ -32,7 +32,7 @@ class TuningSettings:
     steps: int = 500
     """At most."""
     batch_tokens: int = 512
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     """At the first step; it falls to 0 along a line. In units of standard deviations: of each
     dimension of the layer's states, to those of the last layer's over the root of their number."""
     check_every: int = 25
