@@ -47,7 +47,7 @@ def rankme(states: Floats, *, epsilon: float = 0.0) -> float:
     min(rows, hidden) shares, whose sum is then above 1; the paper's code for float32 has 1e-7.
     Without it a singular value that is 0 counts as nothing (0 ln 0 = 0), which epsilon stands for.
     A large common mean is one large singular value. NaN for one row or constant rows.
-    Source: Garrido et al. 2023, https://arxiv.org/abs/2210.02885, section 3.
+    Source: Garrido et al. 2023, https://arxiv.org/abs/2210.02885.
     """
     return _rankme(moments(PooledBlock.of(states)), epsilon)
 
@@ -68,7 +68,7 @@ def isoscore(states: Floats) -> float:
     The published steps (variances along principal axes, scaled to length sqrt(d); their distance
     from ones as a share of the largest possible; rescaled to the share of dimensions used) come to
     (participation ratio - 1) / (d - 1). Fewer rows than dimensions are no error here; the authors'
-    code cannot take them. Source: Rudman et al. 2022, https://arxiv.org/abs/2108.07344, section 4.
+    code cannot take them. Source: Rudman et al. 2022, https://arxiv.org/abs/2108.07344.
     """
     return _isoscore(moments(PooledBlock.of(states)))
 
@@ -102,7 +102,8 @@ def spectral_slope(states: Floats, *, first: int = 1, last: int | None = None) -
     fall as k^-a have -a (the alpha of alpha-ReQ is minus this). first, last: the ranks that the
     line is fitted to, from 1; by default all whose eigenvalue is above rounding, min(rows - 1,
     hidden) at most. The ranks of a rank-deficient covariance beyond that are no small eigenvalues
-    but zeros, whose logarithm is noise. NaN for fewer than two eigenvalues.
+    but zeros, whose logarithm is noise. Rounding is that of float64: states that were stored in
+    float16 have its rounding as small eigenvalues. NaN for fewer than two eigenvalues.
     Source: Agrawal et al. 2022, alpha-ReQ: Assessing Representation Quality in Self-Supervised
     Learning by measuring eigenspectrum decay (NeurIPS), which chooses a range of ranks.
     """
@@ -184,7 +185,7 @@ register(
         cost="n d^2 + 2 d^3",
         invariant_to=frozenset({"rotation", "scaling"}),
         finalize=_rankme,
-        reference="Garrido et al. 2023, https://arxiv.org/abs/2210.02885, section 3; "
+        reference="Garrido et al. 2023, https://arxiv.org/abs/2210.02885; "
         "rows not centred, epsilon = 0",
         unit="dimensions",
         description="exp of the entropy of the singular values of rows that are not centred",
@@ -209,7 +210,7 @@ register(
         range="0 .. 1",
         invariant_to=_SHAPE,
         finalize=_isoscore,
-        reference="Rudman et al. 2022, https://arxiv.org/abs/2108.07344, section 4",
+        reference="Rudman et al. 2022, https://arxiv.org/abs/2108.07344; covariance of all rows",
         unit="share",
         description="share of all dimensions that the variance is spread over evenly: 0 to 1",
     )

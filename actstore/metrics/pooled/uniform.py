@@ -47,7 +47,7 @@ def uniformity(states: Floats, *, t: float = 2.0) -> float:
     states: (row, hidden), any float dtype. -4t .. 0: 0 if all rows have one direction, lower the
     more evenly they cover the sphere; it is a loss. Rows are not centred; zero rows are left out.
     NaN for fewer than two. Compares every row with every other: rows^2 hidden.
-    Source: Wang & Isola 2020, https://arxiv.org/abs/2005.10242, section 4 (uniformity, t = 2).
+    Source: Wang & Isola 2020, https://arxiv.org/abs/2005.10242, section 4.1 (uniformity, t = 2).
     """
     return _uniformity(rows_with_direction(PooledBlock.of(states)), t)
 
@@ -76,7 +76,7 @@ register(
         chunk=rows_with_direction,
         combine=merge_rows_with_direction,
         finalize=_uniformity,
-        reference="Wang & Isola 2020, https://arxiv.org/abs/2005.10242, section 4; t = 2, "
+        reference="Wang & Isola 2020, https://arxiv.org/abs/2005.10242, section 4.1; t = 2, "
         "over pairs of different texts",
         unit="nats",
         description="how evenly directions cover the sphere, as a loss: 0 is one direction",
