@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from actstore import __version__
-from actstore.commands import analysis, evaluation, extraction, stores, texts, views
+from actstore.commands import analysis, evaluation, extraction, lens, stores, texts, views
 
 app = typer.Typer(
     name="actstore",
@@ -36,6 +36,7 @@ app.command("eval")(evaluation.evaluate)
 app.command()(evaluation.scores)
 app.command()(evaluation.compare)
 app.command()(analysis.metrics)
+app.command()(lens.lens)
 app.command()(stores.info)
 app.command()(stores.status)
 app.command()(stores.verify)

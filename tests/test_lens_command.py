@@ -15,10 +15,8 @@ import pandas as pd
 import pytest
 import torch
 import transformers
-import typer
 from scipy.special import rel_entr
 
-import actstore.commands.lens
 from actstore.__main__ import main
 from actstore.metrics.running.reading import open_lens, read_lens
 from actstore.store import open_store
@@ -63,13 +61,10 @@ def folder(template: Path, tmp_path: Path) -> Path:
 def lens(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs `actstore lens s.zarr …`: exit code, standard output, errors on one line."""
     monkeypatch.chdir(folder)
-    alone = typer.Typer()
-    alone.command()(actstore.commands.lens.lens)
 
     def call(*options: str) -> tuple[int, str, str]:
         with monkeypatch.context() as patch:
-            patch.setattr("actstore.__main__.app", alone)
-            patch.setattr(sys, "argv", ["actstore", "s.zarr", *options])
+            patch.setattr(sys, "argv", ["actstore", "lens", "s.zarr", *options])
             with pytest.raises(SystemExit) as end:
                 main()
         captured = capsys.readouterr()

@@ -65,10 +65,11 @@ def lens_blocks(
 ) -> list[LensBlock]:
     """Texts of one token each. quantities: what is read; what any metric needs, if not given."""
     needed = quantities or {name for metric in all_metrics() for name in metric.quantities}
+    blank = np.zeros(head.vocabulary_size, bool)
     blocks = []
     for part in _parts(len(states), cuts):
         spans, ids = spans_of([1] * len(part)), np.full(len(part), 7)
-        tokens = LensTokens(ids, spans, gold=ids, layers=(0, 1))
+        tokens = LensTokens(ids, spans, gold=ids, layers=(0, 1), blank=blank)
         values = measure(np.stack([states[part], final[part]]), tokens, head, needed)
         blocks.append(LensBlock({name: v[0] for name, v in values.items()}, spans, part))
     return blocks

@@ -20,6 +20,7 @@ from actstore.store import (
     create_store,
 )
 from actstore.store.head_ops import LayerNorm, Linear
+from actstore.store.vocabulary import write_vocabulary
 
 MODEL = "someone/small"
 HIDDEN, N_BLOCKS, VOCABULARY = 12, 3, 90
@@ -61,6 +62,8 @@ def small_store(
         tokens[name] = _write_sample(group, rng, longest) if sample else []
         if head:
             group.write_head(lens)
+            words = [f"word {i}" for i in range(VOCABULARY)]
+            write_vocabulary(store.storage, MODEL, words, special=(0,), digest="t")
     return SmallStore(store, pooled, tokens, lens)
 
 

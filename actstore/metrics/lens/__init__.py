@@ -1,3 +1,3 @@
 """The logit lens: what every layer would predict, and what follows from it."""
 
-from actstore.metrics.lens import means, quantities, steps  # noqa: F401  (each registers)
+from actstore.metrics.lens import means, quantities, shares, steps  # noqa: F401  (each registers)

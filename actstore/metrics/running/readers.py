@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from actstore.errors import MissingShardsError
 from actstore.metrics.blocks import (
     LensBlock,
     PairBlock,
@@ -23,6 +24,7 @@ from actstore.metrics.blocks import (
 )
 from actstore.metrics.lens.decoders import Decoder
 from actstore.metrics.lens.quantities import QUANTITIES, LensTokens, measure
+from actstore.metrics.lens.reading import TokenNames
 from actstore.metrics.registry import Metric
 from actstore.metrics.running.decoding import decoder_of
 from actstore.store import CheckpointGroup, LensHead, TokenSample, open_store
@@ -148,10 +150,10 @@ class LensReader:
         group = self.place.group()
         sample = group.token_sample(self.sample)
         read = _read_layers(group, layers, metrics)
-        head, decoder = _lens(self.place, self.lens, self.digest)
+        head, decoder, blank = _lens(self.place, self.lens, self.digest)
         spans = _spans(piece)
         token_id = _of_texts(sample.token_id, piece).astype(np.int64)
-        about = LensTokens(token_id, spans, _next_ids(token_id, spans), read)
+        about = LensTokens(token_id, spans, _next_ids(token_id, spans), read, blank)
         states = np.stack([_states(sample, layer, piece) for layer in read])
         wanted = dict.fromkeys(name for metric in metrics for name in metric.quantities)
         of_layers = measure(states, about, head, wanted, decoder=decoder)
@@ -207,7 +209,19 @@ def _group(place: Place) -> CheckpointGroup:
 
 
 @functools.lru_cache(maxsize=1)
-def _lens(place: Place, lens: str, _digest: str) -> tuple[LensHead, Decoder]:
-    """Read once for many pieces: an unembedding may have a gigabyte."""
+def _lens(
+    place: Place, lens: str, _digest: str
+) -> tuple[LensHead, Decoder, NDArray[np.bool_] | None]:
+    """Read once for many pieces: an unembedding may have a gigabyte. Also ids that are no words."""
     group = place.group()
-    return group.head(), decoder_of(group, lens)
+    head = group.head()
+    return head, decoder_of(group, lens), _never_copied(place, head)
+
+
+def _never_copied(place: Place, head: LensHead) -> NDArray[np.bool_] | None:
+    """(vocabulary,): special ids and those of no word; None where the store does not tell."""
+    try:
+        vocabulary = open_store(place.url).vocabulary(place.model)
+    except MissingShardsError:
+        return None
+    return TokenNames.of(vocabulary, head.vocabulary_size).never_copied
