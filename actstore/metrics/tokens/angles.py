@@ -54,12 +54,21 @@ def curvature(states: Floats, variant: CurvatureVariant = "signed", *, k: int = 
             "on: leave it out."
         )
     tokens = np.asarray(states)
-    return _mean(_signed(tokens) if variant == "signed" else _of_units(tokens, variant, k))
+    angles = _signed(tokens) if variant == "signed" else _of_units(tokens, variant, k)
+    return float(_means(angles, np.array([[0, len(angles.values)]]))[0])
 
 
-def _mean(angles: Angles) -> float:
-    counted = angles.values[angles.counted]
-    return float(counted.mean()) if counted.size else float("nan")
+@np.errstate(invalid="ignore")
+def _means(angles: Angles, spans: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(text,): of the angles that count among those in each span (text, 2); NaN if none does."""
+    total = _sums(np.where(angles.counted, angles.values, 0.0), spans)
+    return total / _sums(angles.counted.astype(np.float64), spans)
+
+
+def _sums(values: NDArray[np.float64], spans: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(text,): over each span (text, 2); 0 for an empty one, of which reduceat gives a value."""
+    sums = np.add.reduceat(np.append(values, 0.0), spans.ravel())[::2]
+    return np.where(spans[:, 0] < spans[:, 1], sums, 0.0)
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -124,13 +133,14 @@ def _between_units(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np
 
 def _curvatures(block: TokenBlock) -> PerText:
     angles = _signed(block.states)  # those that straddle two texts are not looked at
-    spans = ((start, max(start, stop - 2)) for start, stop in block.spans)
-    values = [_mean(Angles(angles.values[a:b], angles.counted[a:b])) for a, b in spans]
-    return per_text(block.rows, np.array(values))
+    starts, stops = block.spans.T
+    starts = np.minimum(starts, len(angles.values))
+    spans = np.stack([starts, np.maximum(starts, stops - 2)], axis=1)
+    return per_text(block.rows, _means(angles, spans))
 
 
 def _curvatures_of_units(variant: CurvatureVariant, block: TokenBlock) -> PerText:
-    values = [_mean(_of_units(states, variant, 1)) for states in block.texts()]
+    values = [curvature(states, variant) for states in block.texts()]
     return per_text(block.rows, np.array(values))
 
 
