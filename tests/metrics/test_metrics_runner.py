@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,12 +86,15 @@ SOURCES = {
 }
 
 
-def value(small: SmallStore, metric: str, checkpoint: str, layer: int) -> float:
-    source = SOURCES[METRICS[metric].over]
-    found = small.store.metrics()["value"].sel(
-        model=MODEL, checkpoint=checkpoint, layer=layer, metric=metric, source=source
-    )
-    return float(found)
+def values_of(small: SmallStore) -> Callable[[str, str, int], float]:
+    """(metric, checkpoint, layer) -> what is stored now."""
+    stored = small.store.metrics()["value"].sel(model=MODEL)
+
+    def value(metric: str, checkpoint: str, layer: int) -> float:
+        source = SOURCES[METRICS[metric].over]
+        return float(stored.sel(checkpoint=checkpoint, layer=layer, metric=metric, source=source))
+
+    return value
 
 
 @pytest.mark.parametrize("checkpoint", ["step0", "step1000"])
@@ -108,16 +112,18 @@ def test_stored_values_are_those_of_the_plain_functions(
         "prompt_entropy": np.nanmean([prompt_entropy(text) for text in texts]),
         "curvature": np.nanmean([curvature(text) for text in texts]),
     }
+    value = values_of(measured)
     for name, number in expected.items():
-        assert value(measured, name, checkpoint, layer) == pytest.approx(number, rel=1e-9)
-    found = value(measured, "lens_kl_layer_to_final", checkpoint, layer)
+        assert value(name, checkpoint, layer) == pytest.approx(number, rel=1e-9)
+    found = value("lens_kl_layer_to_final", checkpoint, layer)
     assert found == pytest.approx(divergence.mean(), abs=1e-5)
 
 
 def test_the_last_layer_does_not_diverge_from_itself(measured: SmallStore) -> None:
+    value = values_of(measured)
     for name in ("lens_kl_layer_to_final", "lens_kl_final_to_layer"):
-        assert value(measured, name, "step0", N_BLOCKS) == 0.0
-        assert value(measured, name, "step0", 0) > 0.5
+        assert value(name, "step0", N_BLOCKS) == 0.0
+        assert value(name, "step0", 0) > 0.5
 
 
 def test_values_come_with_counts_definitions_and_units(measured: SmallStore) -> None:
@@ -167,21 +173,22 @@ def test_many_small_pieces_give_the_same_values(fresh: SmallStore, measured: Sma
     pieces = {work.job.source: len(work.pieces) for work in works}
     assert min(pieces.values()) > 2
     compute_metrics(fresh.store, request)
+    found, expected = values_of(fresh), values_of(measured)
     for metric in all_metrics():
         tolerance = 1e-5 if metric.over == "lens" else 1e-9  # lens logits are float32
         for layer in LAYERS[metric.over == "pairs" :]:
-            found = value(fresh, metric.name, "step1000", layer)
-            expected = value(measured, metric.name, "step1000", layer)
-            assert found == pytest.approx(expected, rel=tolerance), (metric.name, layer)
+            at = (metric.name, "step1000", layer)
+            assert found(*at) == pytest.approx(expected(*at), rel=tolerance), at
 
 
 @pytest.mark.usefixtures("small_pieces")
 def test_two_processes_give_the_values_of_one(fresh: SmallStore, measured: SmallStore) -> None:
     report = compute_metrics(fresh.store, MetricsRequest(MODEL, layers="0,3", workers=2))
     assert {record.layer for record in report.records} == {0, 3}
+    expected = values_of(measured)
     for record in report.records:
-        expected = value(measured, record.metric, record.checkpoint, record.layer)
-        assert record.value == pytest.approx(expected, rel=1e-5, abs=1e-6)
+        at = (record.metric, record.checkpoint, record.layer)
+        assert record.value == pytest.approx(expected(*at), rel=1e-5, abs=1e-6)
     assert len(open_store(fresh.store.url).metric_table()) == len(report.records)
 
 
@@ -447,7 +454,7 @@ def test_milestones_see_all_layers_whichever_are_asked_for(
     name = "lens_kl_below_1_reached"
     request = MetricsRequest(MODEL, metrics=(name,), checkpoints=("step0",), layers="2")
     [record] = compute_metrics(fresh.store, request).records
-    assert record.value == value(measured, name, "step0", 2)
+    assert record.value == values_of(measured)(name, "step0", 2)
 
 
 def test_another_head_makes_lens_metrics_anew(fresh: SmallStore) -> None:

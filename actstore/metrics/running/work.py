@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from actstore.metrics.blocks import PairBlock, PooledBlock, ViewsBlock
 from actstore.metrics.pooled.moments import MeanSums, mean_sums, merge_mean_sums
@@ -46,10 +46,16 @@ def one_thread(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, 
 
     @functools.wraps(function)
     def limited(*arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
-        with threadpool_limits(limits=1, user_api="blas"):
+        with _libraries().limit(limits=1, user_api="blas"):
             return function(*arguments, **named)
 
     return limited
+
+
+@functools.cache
+def _libraries() -> ThreadpoolController:
+    """The BLAS libraries of this process; finding them takes as long as a small task."""
+    return ThreadpoolController()
 
 
 def distinct(metrics: Sequence[Metric[Any, Any]]) -> tuple[Metric[Any, Any], ...]:
