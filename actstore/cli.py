@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from actstore import __version__
-from actstore.commands import analysis, evaluation, extraction, lens, stores, texts, views
+from actstore.commands import analysis, evaluation, extraction, fit_lens, lens, stores, texts, views
 
 app = typer.Typer(
     name="actstore",
@@ -37,6 +37,7 @@ app.command()(evaluation.scores)
 app.command()(evaluation.compare)
 app.command()(analysis.metrics)
 app.command()(lens.lens)
+app.command("fit-lens")(fit_lens.fit_lens)
 app.command()(stores.info)
 app.command()(stores.status)
 app.command()(stores.verify)

@@ -6,16 +6,27 @@ Plain functions on arrays, the registry of what is computed for every layer (`ME
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from actstore.metrics import lens, pairs, pooled, tokens, views  # noqa: F401  (they register)
 from actstore.metrics.documentation import metrics_page
+from actstore.metrics.lens.artefact import artefact_score, raw_against_normed
+from actstore.metrics.lens.collapse import (
+    copy_collapse,
+    entropy_collapse,
+    semantic_collapse,
+    soft_copy_collapse,
+)
+from actstore.metrics.lens.control import control_margin, control_summary
 from actstore.metrics.lens.kernel import (
     lens_entropy,
     lens_kl_final_to_layer,
     lens_kl_layer_to_final,
     lens_values,
 )
+from actstore.metrics.lens.milestones import first_kl_below, first_rank_le, milestones
+from actstore.metrics.lens.trajectory import norm_spikes, norm_trajectory
 from actstore.metrics.pairs.neighbours import knn_overlap
 from actstore.metrics.pairs.similarity import linear_cka, procrustes_distance
 from actstore.metrics.pooled.cosines import dispersion, mean_cosine
@@ -46,6 +57,7 @@ from actstore.metrics.registry import (
     register,
     resolve_metrics,
 )
+from actstore.metrics.running.fit_request import LensFitReport, LensFitRequest
 from actstore.metrics.running.request import MetricsReport, MetricsRequest
 from actstore.metrics.spectra import (
     normalised_entropy,
@@ -66,23 +78,35 @@ from actstore.metrics.views.two_views import (
 )
 
 if TYPE_CHECKING:
+    from actstore.metrics.running.fitting import fit_lens
+    from actstore.metrics.running.reading import read_lens
     from actstore.metrics.running.runner import compute_metrics
 
 __all__ = [
     "METRICS",
+    "LensFitReport",
+    "LensFitRequest",
     "Metric",
     "MetricsReport",
     "MetricsRequest",
     "alignment",
     "all_metrics",
     "anisotropy",
+    "artefact_score",
     "compute_metrics",
+    "control_margin",
+    "control_summary",
+    "copy_collapse",
     "covariance_entropy",
     "curvature",
     "dataset_entropy",
     "dime",
     "dispersion",
     "effective_rank",
+    "entropy_collapse",
+    "first_kl_below",
+    "first_rank_le",
+    "fit_lens",
     "infonce",
     "intrinsic_dimension_2nn",
     "isoscore",
@@ -103,16 +127,23 @@ __all__ = [
     "logdet_covariance",
     "mean_cosine",
     "metrics_page",
+    "milestones",
     "mutual_information_bound",
+    "norm_spikes",
+    "norm_trajectory",
     "normalised_entropy",
     "participation_ratio",
     "procrustes_distance",
     "prompt_entropy",
     "rankme",
+    "raw_against_normed",
+    "read_lens",
     "register",
     "renyi_entropy",
     "resolve_metrics",
+    "semantic_collapse",
     "shannon_entropy",
+    "soft_copy_collapse",
     "spectral_norm",
     "spectral_slope",
     "top_pc_share",
@@ -121,10 +152,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Load Dask only with the runner: the plain functions do not need it."""
-    if name == "compute_metrics":
-        from actstore.metrics.running.runner import compute_metrics
+_LAZY = {"compute_metrics": "runner", "fit_lens": "fitting", "read_lens": "reading"}
+"""What reads a store, and where it is: Dask is loaded with it, plain functions do not need it."""
 
-        return compute_metrics
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return getattr(import_module(f"actstore.metrics.running.{_LAZY[name]}"), name)
     raise AttributeError(f"module 'actstore.metrics' has no attribute {name!r}")

@@ -46,19 +46,21 @@ class PerText:
 
 def per_text(rows: RowNumbers, values: NDArray[np.float64]) -> PerText:
     """values: (text,), not finite where the number is not defined."""
-    spans = np.stack([np.arange(len(rows)), np.arange(len(rows)) + 1], axis=1)
-    return per_token(rows, spans, values)
+    order = np.argsort(rows, kind="stable")
+    defined = np.isfinite(values)[order]
+    count = defined.astype(np.int64)
+    return PerText(rows[order], np.where(defined, values[order], 0.0), count, 1 - count)
 
 
 def per_token(rows: RowNumbers, spans: NDArray[np.int64], values: Floats) -> PerText:
     """values: (token,), not finite where not defined. spans: (text, 2), each text's tokens."""
+    order = np.argsort(rows, kind="stable")
+    spans = spans[order]
     defined = np.isfinite(values)
     numbers = np.where(defined, values, 0.0).astype(np.float64)
     total = np.array([numbers[start:stop].sum() for start, stop in spans], np.float64)
     count = _sums_over(spans, defined)
-    length = np.asarray(spans[:, 1] - spans[:, 0], np.int64)
-    order = np.argsort(rows, kind="stable")
-    return PerText(rows[order], total[order], count[order], (length - count)[order])
+    return PerText(rows[order], total, count, spans[:, 1] - spans[:, 0] - count)
 
 
 def merge_per_text(a: PerText, b: PerText) -> PerText:

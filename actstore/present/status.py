@@ -94,9 +94,10 @@ def show_evaluation_status(status: EvaluationStatus) -> None:
 
 def show_problems(report: VerifyReport) -> None:
     """`actstore verify`."""
+    lenses = f", {report.n_lenses} fitted lenses" if report.n_lenses else ""
     lines(
-        f"{report.n_shards} shards ({size(report.n_bytes)}) and {report.n_heads} lens heads, "
-        f"{len(report.problems)} damaged"
+        f"{report.n_shards} shards ({size(report.n_bytes)}) and {report.n_heads} lens heads"
+        f"{lenses}, {len(report.problems)} damaged"
     )
     for problem in report.problems:
         rows = "" if problem.rows is None else f" rows {problem.rows[0]}:{problem.rows[1]}"

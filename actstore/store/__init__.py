@@ -10,6 +10,7 @@ from actstore.store.evaluation_status import EvaluationStatus, FailedUnit, evalu
 from actstore.store.head import LensHead
 from actstore.store.journal import Json
 from actstore.store.ledger import ShardStats
+from actstore.store.lenses import StoredLens
 from actstore.store.metric_journal import MetricRecord
 from actstore.store.plan import CheckpointSpec
 from actstore.store.results import EvaluationFailure, ScoreRecord
@@ -18,6 +19,7 @@ from actstore.store.status import CheckpointStatus, StoreStatus, extraction_stat
 from actstore.store.store import Store, create_store, open_store
 from actstore.store.tokens import TokenisedText, TokenSample
 from actstore.store.verify import Problem, VerifyReport, verify_store
+from actstore.store.views import ViewSet
 
 __all__ = [
     "NO_ROW",
@@ -39,10 +41,12 @@ __all__ = [
     "Store",
     "StoreInfo",
     "StoreStatus",
+    "StoredLens",
     "TaskBundle",
     "TokenSample",
     "TokenisedText",
     "VerifyReport",
+    "ViewSet",
     "create_store",
     "describe_store",
     "evaluation_status",

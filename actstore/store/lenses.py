@@ -234,8 +234,12 @@ def _dims_of(name: str) -> tuple[str, ...]:
 
 
 def _damaged(group: CheckpointGroup, fitted: Mapping[str, Any], what: str) -> CorruptShardError:
-    again = _command(group, fitted["kind"], fitted["sample"])
-    return CorruptShardError(f"{what}. Fit the lens again: {again} --overwrite")
+    return CorruptShardError(f"{what}. Fit the lens again: {fit_command(group, fitted)}")
+
+
+def fit_command(group: CheckpointGroup, fitted: Mapping[str, Any]) -> str:
+    """What fits a lens again. fitted: its attributes."""
+    return f"{_command(group, fitted['kind'], fitted['sample'])} --overwrite"
 
 
 def _command(group: CheckpointGroup, kind: str, sample: str = "sample") -> str:

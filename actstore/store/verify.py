@@ -1,4 +1,4 @@
-"""Finding damage: what was committed, as ledgers and lens heads say, against what is there."""
+"""Finding damage: what was committed, as ledgers and lenses say, against what is there."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from actstore.errors import CorruptShardError
 from actstore.progress import progress
 from actstore.store.head_group import check_head
 from actstore.store.ledger import digest
+from actstore.store.lenses import check_lens, fit_command, lens_attributes, lens_prefix
 from actstore.store.schema import TEXT_VALUES
 from actstore.store.storage import join
 from actstore.store.zarr_metadata import DOCUMENT, shard_key
@@ -27,14 +28,14 @@ _THREADS = 4
 
 @dataclass(frozen=True)
 class Problem:
-    """One damaged or missing shard or lens head, in the user's words."""
+    """One damaged or missing shard, lens head or fitted lens, in the user's words."""
 
     model: str
     checkpoint: str
     array: str
-    """`head`, if it is the lens head."""
+    """`head`, if it is the lens head; `lenses/affine`, if it is a fitted lens."""
     rows: tuple[int, int] | None
-    """Of the shard; None for a lens head."""
+    """Of the shard; None for a lens."""
     what: str
     command: str
     """Repairs it."""
@@ -51,11 +52,13 @@ class VerifyReport:
     """Of the shards."""
     n_heads: int
     """Lens heads."""
+    n_lenses: int
+    """Fitted lenses."""
     problems: tuple[Problem, ...]
 
 
 def verify_store(store: Store, *, quick: bool = False, repair: bool = False) -> VerifyReport:
-    """Check every committed shard and every lens head of a store.
+    """Check every committed shard, every lens head and every fitted lens of a store.
 
     quick: only that they exist, with the size and plan they were committed with. Otherwise each
     chunk's crc32c, each shard's and array's digest, and that the texts of a shard's rows are those
@@ -66,12 +69,14 @@ def verify_store(store: Store, *, quick: bool = False, repair: bool = False) -> 
     heads = [group for group in groups if group.has_head()]
     checks = [partial(_check_shard, *shard, quick=quick) for shard in shards]
     checks += [partial(_check_head, group, quick=quick) for group in heads]
+    lenses = [(group, name) for group in groups for name in group.lenses()]
+    checks += [partial(_check_lens, *lens, quick=quick) for lens in lenses]
     problems = tuple(_problems(checks))
     if repair:
         for problem in problems:
             store.storage.delete(problem.key)
     n_bytes = sum(record["bytes"] for _, record in shards)
-    return VerifyReport(len(shards), n_bytes, len(heads), problems)
+    return VerifyReport(len(shards), n_bytes, len(heads), len(lenses), problems)
 
 
 def _problems(checks: Sequence[Callable[[], Problem | None]]) -> Iterator[Problem]:
@@ -107,6 +112,16 @@ def _check_head(group: CheckpointGroup, *, quick: bool) -> Problem | None:
     except CorruptShardError as error:
         document = join(group.head_prefix, DOCUMENT)
         return _problem(group, "head", document, str(error), "--lens-head")
+    return None
+
+
+def _check_lens(group: CheckpointGroup, name: str, *, quick: bool) -> Problem | None:
+    try:
+        check_lens(group, name, quick=quick)
+    except CorruptShardError as error:
+        document = join(lens_prefix(group, name), DOCUMENT)
+        problem = _problem(group, f"lenses/{name}", document, str(error), "")
+        return replace(problem, command=fit_command(group, lens_attributes(group, name)))
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from actstore import __version__
 from actstore.errors import CorruptShardError, PlanMismatchError, UnknownNameError
-from actstore.store import CheckpointGroup, LensHead, open_store
+from actstore.store import CheckpointGroup, LensHead, open_store, verify_store
 from actstore.store.journal import Json
 from actstore.store.lenses import LensWriter, check_lens, head_digest, states_digest
 from actstore.store.schema import GROUPS
@@ -190,3 +191,19 @@ def test_an_altered_plan_makes_a_lens_out_of_date(stored: CheckpointGroup) -> No
     document.write_text(document.read_text().replace(stored.spec.digest(), "another"))
     with pytest.raises(PlanMismatchError, match="plan has changed"):
         stored.lens("affine")
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_verify_finds_a_damaged_lens_and_repair_makes_room_for_another(
+    stored: CheckpointGroup, quick: bool
+) -> None:
+    store = open_store(stored.storage.url)
+    assert verify_store(store, quick=quick).problems == ()
+    chunk = folder_of(stored) / "bias" / "c.1.0"
+    chunk.write_bytes(chunk.read_bytes()[:-1])
+    report = verify_store(store, quick=quick, repair=True)
+    [problem] = report.problems
+    assert report.n_lenses == 1
+    assert (problem.array, problem.rows) == ("lenses/affine", None)
+    assert re.search(r"actstore fit-lens .* --lens affine .* --overwrite", problem.command)
+    assert stored.lenses() == []

@@ -256,10 +256,9 @@ def _lengths(states: Floats) -> NDArray[np.float64]:
 def _gold_logits(normed: Floats, gold: NDArray[np.integer[Any]], head: LensHead) -> Floats:
     """(layer, token): of each token's gold id; NaN where it has none."""
     known = gold >= 0
-    ids, column = np.unique(np.append(gold[known], [0, 0]), return_inverse=True)
+    ids, column = np.unique(gold[known], return_inverse=True)
     logits = np.full(normed.shape[:2], np.nan, normed.dtype)
-    of_all = _logits_of(normed, head, ids)
-    logits[:, known] = of_all[:, known, column[: known.sum()]]
+    logits[:, known] = _logits_of(normed, head, ids)[:, known, column]
     return logits
 
 

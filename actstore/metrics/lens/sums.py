@@ -163,7 +163,7 @@ class TopTokens:
     def add(self, tile: Tile) -> None:
         """Take each row's largest, then its next, until no row has one for its list.
 
-        A tile's maxima are soon found and few tiles have many: much faster than to sort them.
+        A row's maximum is soon found, and few tiles have many that count: faster than to sort.
         """
         ids, logits = [self._ids], [self._logits]
         for _ in range(self._ids.shape[-1]):
@@ -174,6 +174,7 @@ class TopTokens:
             np.put_along_axis(tile.logits, column, -np.inf, axis=-1)
             ids.append(tile.first + column)
             logits.append(logit)
+        # the last first: a tile shorter than the list gives a column twice, with -inf
         for column, logit in reversed(list(zip(ids[1:], logits[1:], strict=True))):
             np.put_along_axis(tile.logits, column - tile.first, logit, axis=-1)
         self._merge(np.concatenate(ids, axis=-1), np.concatenate(logits, axis=-1))

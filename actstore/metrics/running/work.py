@@ -138,16 +138,18 @@ def _record(
     interval: intervals.Interval,
     values: str,
 ) -> MetricRecord:
+    value = metric.finalize(stats)
+    undefined = "it is not defined for these data" if np.isnan(value) else ""
     return MetricRecord(
         model=job.model,
         checkpoint=job.checkpoint,
         layer=layer,
         metric=metric.name,
         source=job.source,
-        value=metric.finalize(stats),
+        value=value,
         n=stats.n,
         n_undefined=stats.n_undefined,
-        reason=stats.degenerate,
+        reason=stats.degenerate or undefined,
         low=interval.low,
         high=interval.high,
         interval=interval.how,
