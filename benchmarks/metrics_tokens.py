@@ -28,30 +28,44 @@ METRICS = (
     "prompt_entropy_maxentropy",
 )
 SPECTRA, PRODUCTS, TOGETHER = "spectra", "products and spectra", "together"
-_MEDIAN, _SPREAD, _LONGEST = 25, 0.6, 450
-"""Lengths are lognormal: 30 tokens on average."""
+SENTENCES, PARAGRAPHS = 25, 150
+"""Median lengths in tokens; lengths are lognormal: 30 and 180 on average."""
+_SPREAD, _LONGEST = 0.6, 450
 _TOKENS = 4096
 """Of a piece."""
 
 
 def tokens_rows(*, prompts: int, hidden: int, rounds: int, layers: int = 2) -> Iterator[Row]:
-    """One line: METRICS of prompts x layers, as ratios to the two floors.
+    """A line for sentences, one for paragraphs: METRICS of prompts x layers, against both floors.
 
     layers: so many of a model's are run through; the ratio is the same for each. All are held in
     memory, with their units in float64: prompts x 30 x hidden x 12 bytes a layer.
     """
-    costs = paired_costs(token_cases(prompts, layers, hidden), rounds)
-    to_spectra, to_both = (
-        ratios(costs[TOGETHER], costs[floor]).cpu for floor in (SPECTRA, PRODUCTS)
-    )
-    what = f"prompt entropy and curvature of {prompts:,} prompts x {layers} layers, d={hidden}"
-    measured = f"{to_spectra:.2f} x (of eigvalsh); {to_both:.2f} x (of Gram matrices and eigvalsh)"
-    yield Row(what, "≤ 1.5 x CPU", measured)
+    for kind, median, n_layers in (
+        ("sentences", SENTENCES, layers),
+        ("paragraphs", PARAGRAPHS, 1),
+    ):
+        costs = paired_costs(token_cases(prompts, n_layers, hidden, median), rounds)
+        to_spectra, to_both = (
+            ratios(costs[TOGETHER], costs[floor]).cpu for floor in (SPECTRA, PRODUCTS)
+        )
+        yield Row(
+            f"prompt entropy and curvature of {prompts:,} {kind} (median {median} tokens) x "
+            f"{n_layers} layers, d={hidden}",
+            "≤ 1.5 x CPU",
+            f"{to_spectra:.2f} x (of eigvalsh); {to_both:.2f} x (of Gram matrices and eigvalsh)",
+        )
 
 
-def token_cases(prompts: int, layers: int, hidden: int) -> dict[str, Callable[[], object]]:
+def token_cases(
+    prompts: int, layers: int, hidden: int, median: int = SENTENCES
+) -> dict[str, Callable[[], object]]:
     """The three sides, over the same texts; each is run once, for what libraries do at first."""
-    pieces = [piece for seed in range(layers) for piece in pieces_of_a_layer(prompts, hidden, seed)]
+    pieces = [
+        piece
+        for seed in range(layers)
+        for piece in pieces_of_a_layer(prompts, hidden, seed, median)
+    ]
     units = _by_length([_centred_units(text) for piece in pieces for text in piece.texts()])
     grams = [_gram(some) for some in units]
     cases: dict[str, Callable[[], object]] = {
@@ -75,9 +89,9 @@ def token_values(pieces: list[TokenBlock]) -> dict[str, list[float]]:
     return values
 
 
-def pieces_of_a_layer(prompts: int, hidden: int, seed: int) -> list[TokenBlock]:
+def pieces_of_a_layer(prompts: int, hidden: int, seed: int, median: int) -> list[TokenBlock]:
     """Texts of lognormal lengths: a falling spectrum, a mean off zero, massive dimensions."""
-    lengths = np.random.default_rng(0).lognormal(np.log(_MEDIAN), _SPREAD, prompts)
+    lengths = np.random.default_rng(0).lognormal(np.log(median), _SPREAD, prompts)
     sizes = np.clip(np.rint(lengths), 2, _LONGEST).astype(int)
     rng = np.random.default_rng(seed)
     scales = rng.permutation(np.geomspace(3, 0.1, hidden)).astype(np.float32)
