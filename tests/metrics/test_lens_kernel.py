@@ -155,6 +155,16 @@ def test_the_cosine_is_of_logits_before_bias_scale_and_soft_cap(
             assert found[layer, token] == pytest.approx(direct, abs=1e-12)
 
 
+def test_a_cosine_is_at_most_one_where_layers_are_all_but_equal(rng: np.random.Generator) -> None:
+    final = rng.normal(size=(500, 16)).astype(np.float32)
+    states = np.stack([final * (1 + rng.normal(size=(500, 1)) * 1e-3), final]).astype(np.float32)
+    found = read(
+        states, linear_head(rng.normal(size=(16, 3000)).astype(np.float32)), "cos_to_final"
+    )
+    assert (found <= 1).all()
+    assert (found > 1 - 1e-6).all()
+
+
 def test_logits_that_are_all_zero_have_no_cosine(rng: np.random.Generator) -> None:
     states = rng.normal(size=(2, 2, 4))
     states[0, 1] = 0
@@ -256,8 +266,8 @@ def test_the_jensen_shannon_divergence_is_symmetric_and_at_most_a_bit(logits: Ar
 
 
 def test_predictions_without_a_token_in_common_are_one_bit_apart() -> None:
-    logits = 1e4 * np.eye(2)[:, None, :]
-    assert read(logits, linear_head(np.eye(2)), "js_bits")[0] == pytest.approx([1.0], abs=1e-12)
+    logits = 1e4 * np.eye(2, 3)[:, None, :]
+    assert read(logits, linear_head(np.eye(3)), "js_bits")[0] == pytest.approx([1.0], abs=1e-12)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -174,8 +174,7 @@ class TopTokens:
             np.put_along_axis(tile.logits, column, -np.inf, axis=-1)
             ids.append(tile.first + column)
             logits.append(logit)
-        # the last first: a tile shorter than the list gives a column twice, with -inf
-        for column, logit in reversed(list(zip(ids[1:], logits[1:], strict=True))):
+        for column, logit in zip(ids[1:], logits[1:], strict=True):
             np.put_along_axis(tile.logits, column - tile.first, logit, axis=-1)
         self._merge(np.concatenate(ids, axis=-1), np.concatenate(logits, axis=-1))
 
