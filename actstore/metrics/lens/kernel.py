@@ -89,9 +89,10 @@ def lens_values(
         tile = slice(low, low + step)
         found = _values_of(states[:, tile], golds[tile], numbers, decoder, walk)
         for name in asked:
-            # allocated before the rest: small results between large buffers fragment the heap
-            whole = (n_layers, n_tokens, *found[name].shape[2:])
-            out.setdefault(name, np.empty(whole, found[name].dtype))[:, tile] = found[name]
+            if name not in out:  # once: small results between large buffers fragment the heap
+                whole = (n_layers, n_tokens, *found[name].shape[2:])
+                out[name] = np.empty(whole, found[name].dtype)
+            out[name][:, tile] = found[name]
     return out
 
 
