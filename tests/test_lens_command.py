@@ -217,7 +217,7 @@ def test_the_raw_lens_skips_the_norm(folder: Path) -> None:
             3,
             r"not in any token sample of neox at step10 \(there are: prompts\).*prompts2",
         ),
-        (("--text", "holds", "--sample", "sampl"), 2, "no token sample 'sampl'"),
+        (("--text", "holds", "--tokens-name", "sampl"), 2, "no token sample 'sampl'"),
         (("--text", "holds", "--position", "99"), 2, "no position 99: the text has the tokens 0"),
         (("--text", "holds", "--position", "end"), 2, "Write last, all, or a number"),
         (("--text", "holds", "--gold", "Zürich"), 2, "'Zürich' is no single token"),

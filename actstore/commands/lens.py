@@ -34,7 +34,7 @@ def lens(
     lens_: Annotated[
         str, typer.Option("--lens", help="final, next_block, raw, or one that was fitted.")
     ] = "final",
-    sample: Annotated[
+    tokens_name: Annotated[
         str | None, typer.Option(help="The token sample to read; the first with the text.")
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many tokens to name.")] = 5,
@@ -53,7 +53,7 @@ def lens(
     if (text is None) == (prompt_file is None):
         raise InvalidInputError("Give either --text or --prompt-file.")
     asked = [Asked(text)] if text is not None else read_prompts(prompt_file or Path())
-    opened = open_lens(open_store(store), model, checkpoint, lens=lens_, sample=sample)
+    opened = open_lens(open_store(store), model, checkpoint, lens=lens_, sample=tokens_name)
     readings = [
         opened.read(
             one.text,
