@@ -17,7 +17,7 @@ from actstore.options import CheckpointsOption, LayersOption, ModelOption, Store
 def metrics(
     store: StoreArgument,
     metric: Annotated[
-        str, typer.Option(help="Comma-separated; all that the stored data allow if left out.")
+        str, typer.Option(help="Comma-separated; most that the stored data allow if left out.")
     ] = "",
     model: ModelOption = None,
     checkpoints: CheckpointsOption = "",

@@ -19,13 +19,18 @@ from actstore.metrics.lens.collapse import (
     soft_copy_collapse,
 )
 from actstore.metrics.lens.control import control_margin, control_summary
+from actstore.metrics.lens.decoders import FINAL, RAW, Decoder, NextBlockNorm
+from actstore.metrics.lens.fitted.decoder import FittedLens
+from actstore.metrics.lens.fitted.translator import Translator
 from actstore.metrics.lens.kernel import (
     lens_entropy,
     lens_kl_final_to_layer,
     lens_kl_layer_to_final,
     lens_values,
+    token_probabilities,
 )
 from actstore.metrics.lens.milestones import first_kl_below, first_rank_le, milestones
+from actstore.metrics.lens.quantities import QUANTITIES, LensTokens, measure
 from actstore.metrics.lens.trajectory import norm_spikes, norm_trajectory
 from actstore.metrics.pairs.neighbours import knn_overlap
 from actstore.metrics.pairs.similarity import linear_cka, procrustes_distance
@@ -53,6 +58,7 @@ from actstore.metrics.registry import (
     METRICS,
     Metric,
     all_metrics,
+    default_metrics,
     list_metrics,
     register,
     resolve_metrics,
@@ -83,12 +89,20 @@ if TYPE_CHECKING:
     from actstore.metrics.running.runner import compute_metrics
 
 __all__ = [
+    "FINAL",
     "METRICS",
+    "QUANTITIES",
+    "RAW",
+    "Decoder",
+    "FittedLens",
     "LensFitReport",
     "LensFitRequest",
+    "LensTokens",
     "Metric",
     "MetricsReport",
     "MetricsRequest",
+    "NextBlockNorm",
+    "Translator",
     "alignment",
     "all_metrics",
     "anisotropy",
@@ -100,6 +114,7 @@ __all__ = [
     "covariance_entropy",
     "curvature",
     "dataset_entropy",
+    "default_metrics",
     "dime",
     "dispersion",
     "effective_rank",
@@ -126,6 +141,7 @@ __all__ = [
     "list_metrics",
     "logdet_covariance",
     "mean_cosine",
+    "measure",
     "metrics_page",
     "milestones",
     "mutual_information_bound",
@@ -146,6 +162,7 @@ __all__ = [
     "soft_copy_collapse",
     "spectral_norm",
     "spectral_slope",
+    "token_probabilities",
     "top_pc_share",
     "uniformity",
     "von_neumann_entropy",

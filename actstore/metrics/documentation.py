@@ -64,6 +64,7 @@ def _section(metric: Metric[Any, Any]) -> str:
         "does not change under": ", ".join(sorted(metric.invariant_to)),
         "depends on": "the order of a text's tokens" if metric.ordered else "",
         "over": "all pairs of a sample of the texts" if metric.all_pairs else "",
+        "computed": "only if asked for by name" if metric.if_named else "",
         "reads": ", ".join(f"`{name}`" for name in metric.quantities),
         "source": metric.reference,
     }

@@ -77,6 +77,8 @@ class Metric(Generic[Block, Stats]):
     """Of a mean over texts, or over their tokens: the numbers of single texts, which are kept."""
     all_pairs: bool = False
     """Compares every row with every other: is given a sample of the rows, of bounded size."""
+    if_named: bool = False
+    """Computed only where it is asked for by name: it takes as long as all others together."""
     needs_mean: bool = False
     """Over "pooled": the chunk needs the mean of all rows, which takes a first pass over them."""
 
@@ -95,6 +97,11 @@ def register(metric: Metric[Block, Stats]) -> Metric[Block, Stats]:
 def all_metrics() -> tuple[Metric[Any, Any], ...]:
     """Every metric by what it is over, then by name."""
     return tuple(sorted(METRICS.values(), key=lambda m: (ORDER.index(m.over), m.name)))
+
+
+def default_metrics() -> tuple[Metric[Any, Any], ...]:
+    """Those that are computed where none is asked for by name."""
+    return tuple(metric for metric in all_metrics() if not metric.if_named)
 
 
 def list_metrics() -> list[tuple[str, str, str, str, str]]:

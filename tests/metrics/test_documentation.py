@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from actstore import metrics
-from actstore.metrics import METRICS, all_metrics, metrics_page
+from actstore.metrics import all_metrics, metrics_page
 from actstore.metrics.lens.quantities import QUANTITIES
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -29,4 +29,4 @@ def test_every_metric_has_a_section_and_every_quantity_a_line() -> None:
 @pytest.mark.parametrize("name", metrics.__all__)
 def test_every_public_name_is_there_and_says_what_it_is(name: str) -> None:
     found = getattr(metrics, name)
-    assert found is METRICS or found.__doc__
+    assert isinstance(found, dict) or found.__doc__

@@ -19,7 +19,6 @@ from actstore.errors import CorruptShardError, MissingShardsError, UnknownNameEr
 from actstore.metrics import (
     METRICS,
     MetricsRequest,
-    all_metrics,
     compute_metrics,
     curvature,
     dataset_entropy,
@@ -30,6 +29,7 @@ from actstore.metrics import (
     prompt_entropy,
     uniformity,
 )
+from actstore.metrics.registry import default_metrics
 from actstore.metrics.running import chosen, graph, sources
 from actstore.metrics.running.plan import make_plan
 from actstore.store import LensHead, open_store
@@ -59,7 +59,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> SmallStore:
 
 def n_values() -> int:
     """Of all metrics at all layers of both checkpoints: the first layer has none before it."""
-    over = [metric.over for metric in all_metrics()]
+    over = [metric.over for metric in default_metrics()]
     return 2 * (len(LAYERS) * len(over) - over.count("pairs"))
 
 
@@ -174,7 +174,7 @@ def test_many_small_pieces_give_the_same_values(fresh: SmallStore, measured: Sma
     assert min(pieces.values()) > 2
     compute_metrics(fresh.store, request)
     found, expected = values_of(fresh), values_of(measured)
-    for metric in all_metrics():
+    for metric in default_metrics():
         tolerance = 1e-5 if metric.over == "lens" else 1e-9  # lens logits are float32
         for layer in LAYERS[metric.over == "pairs" :]:
             at = (metric.name, "step1000", layer)
@@ -325,7 +325,7 @@ def test_the_summary_says_what_was_done_and_left_out(tmp_path: Path) -> None:
     small = small_store(tmp_path, sample=False)
     request = MetricsRequest(MODEL, layers="0", checkpoints=("step0",))
     computed, *left_out = compute_metrics(small.store, request).summary().splitlines()
-    n_pooled = sum(metric.over == "pooled" for metric in all_metrics())
+    n_pooled = sum(metric.over == "pooled" for metric in default_metrics())
     assert re.fullmatch(rf"{n_pooled} metric values computed in \d+\.\d s\.", computed)
     assert len(left_out) == 3
     assert all(line.startswith("Left out: ") for line in left_out)
@@ -489,3 +489,13 @@ def test_a_graph_grows_with_the_shards_and_not_with_the_texts(fresh: SmallStore)
     pieces = tuple(np.arange(i * 4096, (i + 1) * 4096) for i in range(64))
     large = graph.job_graph(replace(work, pieces=pieces, n_bytes=2**40))
     assert len(dict(large.__dask_graph__())) < 64 * 1.2 + 3
+
+
+def test_what_takes_as_long_as_all_others_is_computed_if_it_is_named(
+    fresh: SmallStore, measured: SmallStore
+) -> None:
+    assert "lens_js" not in measured.store.metrics()["metric"]
+    request = MetricsRequest(MODEL, metrics=("lens_js",), checkpoints=("step0",), layers="1,3")
+    first, last = compute_metrics(fresh.store, request).records
+    assert 0 < first.value < 1
+    assert last.value == 0

@@ -25,6 +25,7 @@ def lens_mean(
     description: str,
     cost: str = "d V a token",
     number: Callable[[Floats], Floats] | None = None,
+    if_named: bool = False,
 ) -> Metric[LensBlock, PerText]:
     """Registers the mean over tokens of a quantity, or of a number made of it.
 
@@ -50,6 +51,7 @@ def lens_mean(
             reference=f"{reference}; {_DECODED}; mean over tokens",
             cost=cost,
             quantities=(quantity,),
+            if_named=if_named,
         )
     )
 
@@ -101,6 +103,7 @@ lens_mean(
     "its square root",
     description="Jensen-Shannon divergence between the layer's prediction and the final one",
     cost="2 d V a token: a second walk over the vocabulary",
+    if_named=True,
 )
 lens_mean(
     "lens_cross_entropy",
@@ -147,6 +150,7 @@ lens_mean(
     reference=f"answer_rank of logos-in-layers, where {_GOLD}; ties favour it",
     description="rank of the next token; heavy-tailed: few tokens make most of this mean",
 )
+_IS_ANSWER = " (is_answer: semantic collapse)"
 for _k in (1, 5, 10):
     lens_mean(
         f"lens_gold_top{_k}",
@@ -154,7 +158,8 @@ for _k in (1, 5, 10):
         formula=f"[1 + |\\{{v : z_\\ell(v) > z_\\ell(\\mathrm{{gold}})\\}}| \\le {_k}]",
         bounds="0 .. 1",
         unit="share",
-        reference=f"answer_rank <= {_k} of logos-in-layers, where {_GOLD}; ties favour it",
+        reference=f"answer_rank <= {_k} of logos-in-layers{_IS_ANSWER if _k == 1 else ''}, where "
+        f"{_GOLD}; ties favour it",
         description=f"share of tokens whose next token ranks {_k} or better",
         number=rank_within(_k),
     )

@@ -36,15 +36,6 @@ lens_mean(
     description="share of tokens whose prediction has at most 1 bit of entropy",
 )
 lens_mean(
-    "lens_semantic_collapse",
-    "semantic_collapse",
-    formula="[z_\\ell(\\mathrm{gold}) \\ge \\max_v z_\\ell(v)]",
-    bounds="0 .. 1",
-    unit="share",
-    reference=f"is_answer of logos-in-layers, {_GOLD}; the same number as lens_gold_top1",
-    description="share of tokens whose next token the layer ranks first",
-)
-lens_mean(
     "lens_resid_norm_ratio",
     RESID_NORM_RATIO.name,
     formula="\\|\\mathrm{norm}(h_\\ell)\\|_2 / \\|h_\\ell\\|_2",

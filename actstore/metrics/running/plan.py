@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from actstore.errors import UnknownNameError
-from actstore.metrics.registry import Metric, all_metrics, resolve_metrics
+from actstore.metrics.registry import Metric, default_metrics, resolve_metrics
 from actstore.metrics.running.chosen import chosen_texts, row_hash
 from actstore.metrics.running.readers import Piece, Reader
 from actstore.metrics.running.request import MetricsRequest
@@ -65,7 +65,7 @@ def make_plan(store: Store, request: MetricsRequest) -> Plan:
     Raises UnknownNameError for a name that does not exist, and MissingShardsError, with the
     command that mends it, where states or a lens head that were asked for by name are missing.
     """
-    metrics = resolve_metrics(request.metrics) or all_metrics()
+    metrics = resolve_metrics(request.metrics) or default_metrics()
     works: list[Work] = []
     reused = 0
     notes: dict[str, None] = {}

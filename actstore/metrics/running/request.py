@@ -21,7 +21,7 @@ class MetricsRequest:
     layers: str = "all"
     """A selection as `actstore.refs.parse_layers` reads it; `all` means all that are stored."""
     metrics: tuple[str, ...] = ()
-    """If empty, all that the stored data allow."""
+    """If empty, all that the stored data allow, but those that take as long as the others."""
     tasks: tuple[str, ...] = ()
     """Over each of these tasks' texts by themselves; else over all texts but views of others."""
     sample: int | None = None
