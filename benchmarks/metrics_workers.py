@@ -55,4 +55,4 @@ def _measure(store: Store, address: str, layers: str = "all") -> None:
 
 
 def _cluster(workers: int) -> LocalCluster:
-    return LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+    return LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0")

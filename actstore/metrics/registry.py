@@ -55,8 +55,8 @@ class Metric(Generic[Block, Stats]):
     chunk: Callable[[Block], Stats]
     combine: Callable[[Stats, Stats], Stats]
     finalize: Callable[[Stats], float]
-    """NaN exactly where the statistic is `degenerate` (one row, constant rows, one token); never
-    0.0 for want of data."""
+    """NaN where the statistic is `degenerate` (one row, constant rows, one token), and where this
+    metric alone needs more (two directions); never 0.0 for want of data."""
     description: str
     """One line: what it is."""
     formula: str

@@ -21,7 +21,7 @@ from actstore.metrics.paired import (
 )
 from actstore.metrics.registry import Metric, register
 from actstore.metrics.spectra import von_neumann_entropy
-from actstore.metrics.statistics import PerText, mean_of, merge_per_text, per_text
+from actstore.metrics.statistics import PerText, itself, mean_of, merge_per_text, per_text
 
 Contrast: TypeAlias = Literal["two-sided", "one-sided"]
 
@@ -236,6 +236,7 @@ register(
         chunk=_alignment_of_texts,
         combine=merge_per_text,
         finalize=mean_of,
+        per_text=itself,
         reference="Wang & Isola 2020, https://arxiv.org/abs/2005.10242; alpha = 2",
         unit="squared distance",
         description="mean squared distance of two views' directions: 0 (the same) to 4",
