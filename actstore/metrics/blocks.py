@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 Floats: TypeAlias = NDArray[np.floating[Any]]
 """Any float dtype: metrics widen to float64 themselves."""
 RowNumbers: TypeAlias = NDArray[np.int64]
+ROUNDING = 16 * float(np.finfo(np.float64).eps)
+"""A number below this share of those it is a difference of is rounding, not structure."""
 
 
 @dataclass(frozen=True)

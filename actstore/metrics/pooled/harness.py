@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from actstore.metrics.blocks import Floats, PooledBlock
+from actstore.metrics.blocks import ROUNDING, Floats, PooledBlock
 from actstore.metrics.pooled.moments import Moments, merge_moments, moments
 from actstore.metrics.registry import Metric, register
 from actstore.metrics.spectra import Spectrum
@@ -31,7 +31,6 @@ Numbers: TypeAlias = NDArray[np.float64]
 
 _TINY = 1e-10
 """The harness' constant: added to counts, norms and denominators, and the least eigenvalue."""
-_ROUNDING = 16 * float(np.finfo(np.float64).eps)
 _REFERENCE = (
     "https://github.com/MahdiarKhodabakhshi/layerwise-checkpoint-search at 5815dae, "
     "src/layer_time/metrics.py, {name}; of rows of unit length"
@@ -124,7 +123,7 @@ def _scores(states: Floats) -> Numbers:
     """(row,): along the first principal axis of the unit rows; none if they do not vary."""
     rows = _unit(states)
     rows -= rows.mean(axis=0)
-    if np.abs(rows).max() <= _ROUNDING:
+    if np.abs(rows).max() <= ROUNDING:
         return np.empty(0)
     few = len(rows) <= rows.shape[1]
     gram = rows @ rows.T if few else rows.T @ rows
@@ -139,7 +138,7 @@ def _distances(states: Floats, seed: int) -> Numbers:
     rows = _unit(states[drawn])
     rows /= (np.sqrt(np.vecdot(rows, rows)) + _TINY)[:, None]
     distances = (1.0 - rows @ rows.T)[np.triu_indices(len(rows), k=1)]
-    return distances if np.ptp(distances) > _ROUNDING else np.empty(0)
+    return distances if np.ptp(distances) > ROUNDING else np.empty(0)
 
 
 def _conditions(states: Floats) -> Numbers:

@@ -15,14 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import dsyrk
 
-from actstore.metrics.blocks import Floats, PooledBlock
+from actstore.metrics.blocks import ROUNDING, Floats, PooledBlock
 from actstore.metrics.spectra import Spectrum, eigenvalues, eigenvalues_plus
 
 ROWS_AT_ONCE = 384
 """Rows widened to float64 at a time: what BLAS takes in one panel, and a cache holds."""
-
-_ROUNDING = 16 * np.finfo(np.float64).eps
-"""A deviation below this share of what it deviates from is rounding, not structure."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ class Moments:
         if not np.isfinite(trace):
             return "some states are not finite"
         level = self.n * float(self.mean @ self.mean)
-        return "the rows do not vary" if trace <= _ROUNDING**2 * level else ""
+        return "the rows do not vary" if trace <= ROUNDING**2 * level else ""
 
     @cached_property
     def spectrum(self) -> Spectrum:
@@ -187,7 +184,7 @@ def unit_rows(rows: Floats, centre: NDArray[np.float64]) -> NDArray[np.float64]:
         wide -= centre
         lengths = np.sqrt(np.vecdot(wide, wide))
         # `not <=` and not `>`: a row that is not finite stays in, and the result is NaN
-        kept = ~(lengths <= _ROUNDING * scale)
+        kept = ~(lengths <= ROUNDING * scale)
         if not kept.all():
             wide, lengths = wide[kept], lengths[kept]
         wide /= lengths[:, None]

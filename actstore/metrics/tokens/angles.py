@@ -9,13 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actstore.errors import InvalidInputError
-from actstore.metrics.blocks import Floats, TokenBlock
+from actstore.metrics.blocks import ROUNDING, Floats, TokenBlock
 from actstore.metrics.registry import Metric, register
 from actstore.metrics.statistics import PerText, itself, mean_of, merge_per_text, per_text
 
 CurvatureVariant = Literal["signed", "abs", "adjacent"]
-_ROUNDING = 16 * np.finfo(np.float64).eps
-"""Of unit length: what is shorter is rounding and has no direction."""
 _NEARLY_STRAIGHT = 0.99
 """From this cosine on, arccos would lose digits."""
 _ELEMENTS = 1 << 17
@@ -97,7 +95,7 @@ def _of_units(states: Floats, variant: CurvatureVariant, k: int) -> Angles:
     lengths = np.sqrt(np.vecdot(tokens, tokens))[:, None]
     steps = np.diff(tokens / np.where(lengths == 0, 1.0, lengths), axis=0)
     undirected = (lengths == 0)[1:] | (lengths == 0)[:-1]
-    same = np.abs(steps).max(axis=1, initial=0.0)[:, None] <= _ROUNDING
+    same = np.abs(steps).max(axis=1, initial=0.0)[:, None] <= ROUNDING
     angles = _between(np.where(undirected | same, 0.0, steps), 1)
     return angles._replace(values=np.minimum(angles.values, np.pi - angles.values))
 
@@ -108,7 +106,7 @@ def _centred(states: Floats) -> NDArray[np.float64]:
         return np.zeros(states.shape)
     mean = states.mean(axis=0, dtype=np.float64)
     tokens = states - mean
-    near = np.sqrt(np.vecdot(tokens, tokens)) <= _ROUNDING * np.sqrt(mean @ mean)
+    near = np.sqrt(np.vecdot(tokens, tokens)) <= ROUNDING * np.sqrt(mean @ mean)
     return np.where(near[:, None], 0.0, tokens)
 
 

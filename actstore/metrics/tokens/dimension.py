@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist, squareform
 
-from actstore.metrics.blocks import Floats, PooledBlock, TokenBlock
+from actstore.metrics.blocks import ROUNDING, Floats, PooledBlock, TokenBlock
 from actstore.metrics.registry import Metric, register
 from actstore.metrics.statistics import (
     PerText,
@@ -24,8 +24,6 @@ from actstore.metrics.statistics import (
 )
 
 Fit = Literal["linear", "mle"]
-_ROUNDING = 16 * np.finfo(np.float64).eps
-"""The log of a ratio of distances below this is rounding: both are equal."""
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -49,7 +47,7 @@ def intrinsic_dimension_2nn(states: Floats, *, discard: float = 0.1, fit: Fit = 
     logs = _log_ratios(np.asarray(states, dtype=np.float64))
     last = len(logs) - 1 if fit == "linear" else len(logs)
     n = min(int(len(logs) * (1 - discard)), last)
-    if n < 1 or not logs[n - 1] > _ROUNDING:
+    if n < 1 or not logs[n - 1] > ROUNDING:
         return float("nan")
     return _slope(logs, n) if fit == "linear" else _likeliest(logs, n)
 

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from actstore.metrics.blocks import Floats, RowNumbers, TokenBlock
+from actstore.metrics.blocks import ROUNDING, Floats, RowNumbers, TokenBlock
 from actstore.metrics.registry import Metric, register
 from actstore.metrics.spectra import Normalisation, normalised_entropy, renyi_entropy_of
 from actstore.metrics.statistics import PerText, itself, mean_of, merge_per_text, per_text
@@ -26,8 +26,6 @@ _ELEMENTS = 1 << 17
 """Of the texts taken together: 1 MiB in float64."""
 _LEAST_FILLED = 0.85
 """Of the longest text's tokens, what a text taken together with it must have."""
-_ROUNDING = 16 * np.finfo(np.float64).eps
-"""A token's deviation below this share of the mean is rounding, not structure."""
 
 
 def prompt_entropy(
@@ -125,7 +123,7 @@ def _scales(
     sizes = np.sqrt(squares)
     real = np.arange(squares.shape[1]) < lengths[:, None]
     # `not <=` and not `>`: a token that is not finite stays in, and the result is NaN
-    kept = real & ~(sizes <= _ROUNDING * np.sqrt(np.vecdot(mean, mean)))
+    kept = real & ~(sizes <= ROUNDING * np.sqrt(np.vecdot(mean, mean)))
     return np.where(kept, 1 / np.where(kept, sizes, 1.0), 0.0)
 
 
