@@ -1,0 +1,1 @@
+"""A whole experiment in one file, and running it stage by stage."""
