@@ -16,6 +16,7 @@ ActstoreError
 ├── ModelStructureError         a model whose blocks, final norm or head cannot be found
 ├── HeadReplayError             the lens head found does not reproduce the model's logits
 ├── WorkerDiedError             a worker process ended without a word
+├── ClusterError                a cluster's scheduler refused, or gave no answer
 ├── PartlyDoneError             some of what was asked for failed, the rest was done
 └── StoppedError                a signal ended the run; it can be gone on with
 
@@ -111,6 +112,10 @@ class HeadReplayError(ActstoreError):
 
 class WorkerDiedError(ActstoreError):
     """A worker process ended without saying why."""
+
+
+class ClusterError(ActstoreError):
+    """A cluster's scheduler refused what was asked of it, or gave no answer."""
 
 
 class PartlyDoneError(ActstoreError):
