@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from actstore.extract.workers.stopping import stop_on_signals
 from actstore.inputs import names, rows_of_suite, texts_to_extract, token_sample
 from actstore.options import (
     SUITE_HELP,
@@ -28,6 +27,7 @@ from actstore.options import (
     TokenMetricsOption,
     TokensOption,
 )
+from actstore.stopping import stop_on_signals
 
 
 def plan(

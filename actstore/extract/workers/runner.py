@@ -16,9 +16,9 @@ from actstore.extract.plan import make_plan, outline_all, require_space
 from actstore.extract.request import CheckpointReport, ExtractionReport, ExtractionRequest
 from actstore.extract.workers.devices import threads_each, worker_devices
 from actstore.extract.workers.pool import PoolReport, run_pool
-from actstore.extract.workers.stopping import stop_on_signals
 from actstore.extract.workers.worker import work
 from actstore.progress import progress
+from actstore.stopping import stop_on_signals
 from actstore.store import Json, Store
 from actstore.store.runs import RunLog
 

@@ -42,7 +42,7 @@ from actstore.extract.workers.committing import Committer
 from actstore.extract.workers.lazy import LazyModel
 from actstore.extract.workers.pooled import PooledJob
 from actstore.extract.workers.samples import SampleJob
-from actstore.extract.workers.stopping import StopSignal, stop_on_signals
+from actstore.stopping import StopSignal, stop_on_signals
 from actstore.store import CheckpointGroup, Json, Store, open_store
 from actstore.store.leases import Lease, LeaseInfo, Leases, live_leases
 from actstore.store.runs import RunLog

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from actstore.errors import StoppedError
-from actstore.extract.workers.stopping import stop_on_signals
+from actstore.stopping import stop_on_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
