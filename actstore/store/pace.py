@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 _WINDOW = 600.0
 """Seconds. Shards that take long are looked at for longer: _SHARDS times as long as they took."""
 _SHARDS = 3.0
@@ -22,9 +25,12 @@ class Pace:
     """Tokens of the texts run through the model: once, however many poolings were kept of them."""
 
 
-def recent(records: Iterable[Record], now: float) -> list[Record]:
-    """The commit records of the last minutes."""
-    return [r for r in records if now - r["at"] <= max(_WINDOW, _SHARDS * r["seconds"])]
+def window(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How many seconds ago a shard may have been committed for it to count still.
+
+    seconds: how long it took.
+    """
+    return np.maximum(_WINDOW, _SHARDS * seconds)
 
 
 def pace(records: Iterable[Record], now: float) -> Pace | None:
@@ -34,16 +40,16 @@ def pace(records: Iterable[Record], now: float) -> Pace | None:
     moment of its commit instead, a few long shards would make the pace depend on where the window
     happens to begin.
     """
-    window = recent(records, now)
-    end = max((r["at"] for r in window), default=now)
-    longest = max((r["seconds"] for r in window), default=0.0)
-    begun = min((r["at"] - r["seconds"] for r in window), default=now)
+    lately = [r for r in records if now - r["at"] <= max(_WINDOW, _SHARDS * r["seconds"])]
+    end = max((r["at"] for r in lately), default=now)
+    longest = max((r["seconds"] for r in lately), default=0.0)
+    begun = min((r["at"] - r["seconds"] for r in lately), default=now)
     start = max(begun, end - max(_WINDOW, _SHARDS * longest))
     if end <= start:
         return None
-    passes = {(r["at"], r["shard"]): r for r in window}  # what one pass made is recorded at once
+    passes = {(r["at"], r["shard"]): r for r in lately}  # what one pass made is recorded at once
     return Pace(
-        shards_per_second=sum(_inside(r, start) for r in window) / (end - start),
+        shards_per_second=sum(_inside(r, start) for r in lately) / (end - start),
         tokens_per_second=sum(_inside(r, start) * r["n_tokens"] for r in passes.values())
         / (end - start),
     )

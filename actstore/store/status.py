@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
 
+from actstore.store.journal import read_fields
 from actstore.store.leases import LeaseInfo, live_leases
-from actstore.store.pace import Record, pace, recent
+from actstore.store.ledger import Ledger
+from actstore.store.pace import Record, pace, window
 from actstore.store.runs import RunError, run_errors
 from actstore.store.storage import join
 from actstore.store.zarr_metadata import read_shape
@@ -19,6 +20,17 @@ from actstore.store.zarr_metadata import read_shape
 if TYPE_CHECKING:
     from actstore.store.checkpoint import CheckpointGroup
     from actstore.store.store import Store
+
+_FIELDS = pa.schema(
+    {
+        "at": pa.float64(),
+        "array": pa.string(),
+        "shard": pa.int64(),
+        "seconds": pa.float64(),
+        "n_tokens": pa.int64(),
+    }
+)
+"""What of a commit record says how far an extraction is."""
 
 
 @dataclass(frozen=True)
@@ -103,15 +115,15 @@ class _Look:
         self.store, self.now = store, time.time()
         self.leases = live_leases(store.storage)
         self.errors = run_errors(store.storage)
-        self.rows = store.text_rows()
+        self.spans = store.text_spans()
 
     def model(self, name: str) -> ModelStatus:
         found, records, shards = [], list[Record](), None
         for checkpoint in self.store.checkpoints(name):
             group = self.store.checkpoint(name, checkpoint)
-            shards = _shards(self.rows, group) if shards is None else shards
-            commits = group.ledger.records()
-            records += recent(commits, self.now)
+            shards = _shards(self.spans, group) if shards is None else shards
+            commits = _commits(group.ledger, self.now)
+            records += commits.recent
             found.append(self._checkpoint(group, shards, commits))
         at_work = any(one.workers for one in found)
         counts = [one.progress for one in found]
@@ -119,13 +131,10 @@ class _Look:
         return ModelStatus(name, progress, tuple(found))
 
     def _checkpoint(
-        self, group: CheckpointGroup, shards: set[int], commits: list[dict[str, Any]]
+        self, group: CheckpointGroup, shards: set[int], commits: _Commits
     ) -> CheckpointStatus:
-        recorded: dict[str, set[int]] = {}
-        for record in commits:
-            recorded.setdefault(record["array"], set()).add(record["shard"])
         arrays = tuple(
-            ArrayStatus(name, len(recorded.get(name, set()) & wanted & present), len(wanted))
+            ArrayStatus(name, len(commits.shards.get(name, set()) & wanted & present), len(wanted))
             for name, wanted in _wanted(group, shards).items()
             for present in [group.ledger.present(name)]
         )
@@ -134,9 +143,9 @@ class _Look:
         name = (group.model, group.checkpoint)
         return CheckpointStatus(
             *name,
-            progress=self._progress(arrays, commits, at_work=bool(workers)),
+            progress=self._progress(arrays, commits.recent, at_work=bool(workers)),
             arrays=arrays,
-            last_commit=max((record["at"] for record in commits), default=None),
+            last_commit=commits.last,
             workers=tuple(workers),
             last_error=_last([e for e in self.errors if (e.model, e.checkpoint) == name]),
         )
@@ -157,9 +166,32 @@ class _Look:
         return ShardProgress(done, total, found.tokens_per_second, left)
 
 
-def _shards(rows: NDArray[np.int64], group: CheckpointGroup) -> set[int]:
+@dataclass(frozen=True)
+class _Commits:
+    """What the commit records of a checkpoint say."""
+
+    shards: dict[str, set[int]]
+    """Those recorded, by array."""
+    recent: list[Record]
+    """Those of the last minutes."""
+    last: float | None
+    """When the last was made."""
+
+
+def _commits(ledger: Ledger, now: float) -> _Commits:
+    table = read_fields(ledger.storage, ledger.folder, _FIELDS).sort_by("at")
+    at, shards = table["at"].to_numpy(), dict[str, set[int]]()
+    for array, shard in zip(table["array"].to_pylist(), table["shard"].to_pylist(), strict=True):
+        shards.setdefault(array, set()).add(shard)
+    lately = table.filter(pa.array(now - at <= window(table["seconds"].to_numpy())))
+    latest = {(record["array"], record["shard"]): record for record in lately.to_pylist()}
+    return _Commits(shards, list(latest.values()), float(at[-1]) if len(at) else None)
+
+
+def _shards(spans: Sequence[tuple[int, int]], group: CheckpointGroup) -> set[int]:
     """The shards that hold any of the store's texts, the same for all checkpoints of a model."""
-    return set(np.unique(rows // group.layout.rows_per_shard).tolist())
+    size = group.layout.rows_per_shard
+    return {shard for first, end in spans for shard in range(first // size, -(-end // size))}
 
 
 def _wanted(group: CheckpointGroup, shards: set[int]) -> dict[str, set[int]]:

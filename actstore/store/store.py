@@ -147,6 +147,10 @@ class Store:
         """All rows that hold a text, ascending."""
         return self._texts.rows()
 
+    def text_spans(self) -> list[tuple[int, int]]:
+        """The same as ranges, each its first row and the one behind its last. Reads no texts."""
+        return self._texts.spans()
+
     def source_rows(self) -> NDArray[np.int64]:
         """All rows whose text is more than a view of others, ascending.
 

@@ -23,6 +23,8 @@ from actstore.store.storage import Storage, join
 _FOLDER = "texts"
 _ROW_GROUP = 1 << 16
 """Texts that are decoded together."""
+_FOOTER = 8
+"""Bytes behind a Parquet file's metadata: their length, and the magic number."""
 _HASH = np.dtype([("high", "<u8"), ("low", "<u8")])
 
 
@@ -81,6 +83,10 @@ class TextTable:
         """The row behind the last text: the length of every pooled array's text dimension."""
         rows = self.rows()
         return int(rows[-1]) + 1 if len(rows) else 0
+
+    def spans(self) -> list[tuple[int, int]]:
+        """The rows of each part: the first, and the one behind the last. Reads no texts."""
+        return [self._span(name) for name in self._part_names()]
 
     def hashes_of(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.void]:
         """The hashes of some rows, which must exist."""
@@ -202,6 +208,17 @@ class TextTable:
         with contextlib.suppress(FileExistsError):
             name = f"part-{len(index.parts):05d}.parquet"
             self.storage.create(join(_FOLDER, name), buffer.getbuffer())
+
+    def _span(self, name: str) -> tuple[int, int]:
+        """Of one part, from its footer alone: a part's rows follow one another."""
+        with self.storage.open(join(_FOLDER, name)) as reader:
+            size = bytearray(_FOOTER)
+            reader.read_into(reader.size - len(size), memoryview(size))
+            footer = bytearray(int.from_bytes(size[:4], "little") + _FOOTER)
+            reader.read_into(reader.size - len(footer), memoryview(footer))
+        found = pq.read_metadata(io.BytesIO(b"PAR1" + footer))
+        first = found.row_group(0).column(0).statistics.min
+        return first, first + found.num_rows
 
     def _part_names(self) -> list[str]:
         return [n for n in self.storage.names(_FOLDER) if n.endswith(".parquet")]
