@@ -34,6 +34,11 @@ class SubmittedJob:
     submitted: float
     """Seconds since 1970."""
 
+    def parts(self) -> list[tuple[int, int | None]]:
+        """What there is to ask about: its id, with each task of an array, counted from 0."""
+        tasks: Iterable[int | None] = [None] if self.tasks is None else range(self.tasks)
+        return [(self.job_id, task) for task in tasks]
+
 
 @dataclass(frozen=True)
 class Manifest:
