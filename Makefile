@@ -3,12 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check setup docs clean
+.PHONY: demo test check slurm setup docs clean
 
 demo: setup ## train a tiny model, then extract, evaluate, measure and report
 	$(BIN)/actstore demo
 
-test: check ## lint, types, the rooms' import contracts, then every test
+test: check slurm ## lint, types, the rooms' import contracts, then every test
 	$(BIN)/python -m pytest -n 2
 
 check: setup
@@ -16,6 +16,9 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy actstore
 	$(BIN)/lint-imports
+
+slurm: ## the packages of the tests that submit to a real SLURM, where they can be installed
+	tests/support/slurm/install.sh
 
 setup: $(VENV)/.installed
 
