@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ from actstore.evaluate.suites import catalogue
 from actstore.evaluate.suites.resolve import resolve_suite
 from actstore.evaluate.suites.selection import Suite, TaskSelection
 from actstore.refs import look_up, parse_layers
+from actstore.shares import Share
 from actstore.store import CheckpointGroup, Store, TaskBundle
 
 
@@ -42,6 +45,8 @@ class EvaluationRequest:
     conditions: Conditions = field(default_factory=Conditions)
     overwrite: bool = False
     """Score again what was scored on the same data and states."""
+    share: Share | None = None
+    """Only this part: of every task, neighbouring checkpoints. None: all of it."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +57,14 @@ class EvaluationPlan:
     todo: tuple[Unit, ...]
     """Task by task, so that a process loads a task once for all layers and checkpoints."""
     skipped: int
+    """Of the request's share, where it has one."""
 
 
 def plan_evaluation(store: Store, request: EvaluationRequest) -> EvaluationPlan:
-    """The units of a request less those that were scored before.
+    """The units of a request, or of its share of them, less those that were scored before.
 
+    A share is the same part whatever was scored meanwhile, so that shares that run one after the
+    other leave nothing out.
     Raises UnknownNameError for a suite, task, checkpoint, layer or pooling there is not,
     MissingShardsError for states that were never extracted, InvalidInputError for a transform
     there is not and for tasks that were collected with another mteb or of other data.
@@ -70,11 +78,14 @@ def plan_evaluation(store: Store, request: EvaluationRequest) -> EvaluationPlan:
     names = store.select_checkpoints(request.model, request.checkpoints)
     wanted = [_wanted(store.checkpoint(request.model, name), request) for name in names]
     units: list[Unit] = []
-    for task in suite.tasks:
+    for place, task in enumerate(suite.tasks):
         bundle = _collected(store, suite, task)
         for one in wanted:
             _require_states(bundle, one)
-            units += _units(task, bundle, one, request.conditions)
+        states: Sequence[_States] = [(one, found) for one in wanted for found in one.fits]
+        if request.share is not None:
+            states = request.share.part(states, shift=place)
+        units += [_unit(task, bundle, one, request.conditions) for one in states]
     known = set() if request.overwrite else _scored(store.scores())
     todo = tuple(unit for unit in units if not _entries(unit) <= known)
     return EvaluationPlan(suite, todo, len(units) - len(todo))
@@ -88,6 +99,10 @@ class _Wanted:
     fits: dict[Representation, str]
 
 
+_States: TypeAlias = tuple[_Wanted, Representation]
+"""What one unit scores."""
+
+
 def _wanted(group: CheckpointGroup, request: EvaluationRequest) -> _Wanted:
     whole = request.layers == "all"
     layers = group.layers if whole else parse_layers(request.layers, group.spec.n_blocks)
@@ -99,22 +114,18 @@ def _wanted(group: CheckpointGroup, request: EvaluationRequest) -> _Wanted:
     return _Wanted(group, {one: fit_digest(group, one) for one in found})
 
 
-def _units(
-    task: TaskSelection, bundle: TaskBundle, wanted: _Wanted, conditions: Conditions
-) -> list[Unit]:
-    group, task_type = wanted.group, bundle.manifest["type"]
-    return [
-        Unit(
-            task,
-            task_type,
-            group.model,
-            group.checkpoint,
-            representation,
-            _inputs_digest(task, bundle, group, representation, fit, conditions),
-            fit,
-        )
-        for representation, fit in wanted.fits.items()
-    ]
+def _unit(task: TaskSelection, bundle: TaskBundle, states: _States, conditions: Conditions) -> Unit:
+    wanted, representation = states
+    group, fit = wanted.group, wanted.fits[representation]
+    return Unit(
+        task,
+        bundle.manifest["type"],
+        group.model,
+        group.checkpoint,
+        representation,
+        _inputs_digest(task, bundle, group, representation, fit, conditions),
+        fit,
+    )
 
 
 def _inputs_digest(

@@ -1,14 +1,15 @@
 """Evaluating stored layers: processes or a cluster score, this process writes.
 
 No model is loaded. mteb's files for one folder are not safe to write from several processes, so
-only the parent does.
+only the parent does, and shares of one evaluation take turns.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from actstore.evaluate.scoring.planning import EvaluationRequest, plan_evaluation
@@ -16,8 +17,13 @@ from actstore.evaluate.scoring.pool import ProcessPool
 from actstore.evaluate.scoring.scores import save_failure, save_result
 from actstore.evaluate.scoring.unit import Unit, UnitOutcome
 from actstore.progress import progress
+from actstore.shares import Share
 from actstore.store import Json, Store
+from actstore.store.leases import Leases
 from actstore.store.runs import RunLog
+
+_TURN_SECONDS = 60.0
+"""A process that is killed while it writes delays the others for so long at most."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +59,17 @@ def evaluate(store: Store, request: EvaluationRequest) -> EvaluationReport:
     plan = plan_evaluation(store, request)
     log = RunLog(store.storage, command=sys.argv, settings=_settings(request, len(plan.todo)))
     failures = []
-    with progress(f"Evaluating {plan.suite.name}", len(plan.todo), "score") as advance:
+    with (
+        progress(f"Evaluating {plan.suite.name}", len(plan.todo), "score") as advance,
+        _turns(store, request.share) as my_turn_at,
+    ):
         for outcome in _outcomes(store, plan.todo, request):
             if outcome.result is None:
                 save_failure(store, outcome)
                 failures.append(UnitFailure(str(outcome.unit), outcome.error, outcome.trace))
             else:
-                save_result(store, outcome.unit, outcome.result, request.conditions)
+                with my_turn_at(outcome.unit):
+                    save_result(store, outcome.unit, outcome.result, request.conditions)
             advance(1)
     log.event("finished", scored=len(plan.todo) - len(failures), failed=len(failures))
     return EvaluationReport(
@@ -89,6 +99,18 @@ def _outcomes(
         yield from pool.outcomes(units)
 
 
+@contextmanager
+def _turns(
+    store: Store, share: Share | None
+) -> Iterator[Callable[[Unit], AbstractContextManager[object]]]:
+    """Holds what other shares write too, while a unit is saved: a file of all tasks' settings."""
+    if share is None:
+        yield lambda unit: nullcontext()
+        return
+    with Leases(store.storage, seconds=_TURN_SECONDS) as leases:
+        yield lambda unit: leases.alone("/".join(["mteb", *map(str, unit.key[:-1])]))
+
+
 def _settings(request: EvaluationRequest, n_units: int) -> dict[str, Json]:
     """What the run log keeps of a request."""
     suite = request.suite if isinstance(request.suite, str) else "chosen tasks"
@@ -102,5 +124,6 @@ def _settings(request: EvaluationRequest, n_units: int) -> dict[str, Json]:
         "workers": request.workers,
         "dask": request.dask,
         "conditions": request.conditions.to_json(),
+        "share": None if request.share is None else str(request.share),
         "units": n_units,
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actstore.metrics.lens.fitted.tuned import TuningSettings
+from actstore.shares import Share
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class LensFitRequest:
     """Address of a running dask.distributed scheduler, instead of processes of our own."""
     overwrite: bool = False
     """Fit again what the store already has for the same settings, states and head."""
+    share: Share | None = None
+    """Only this part: neighbouring checkpoints, the same that metrics of the same share are of."""
 
 
 @dataclass(frozen=True)

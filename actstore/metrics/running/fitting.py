@@ -42,7 +42,9 @@ def fit_lens(store: Store, request: LensFitRequest) -> LensFitReport:
     """
     start = time.perf_counter()
     kinds = resolve_kinds(request.kinds)
-    checkpoints = store.select_checkpoints(request.model, request.checkpoints)
+    checkpoints: Sequence[str] = store.select_checkpoints(request.model, request.checkpoints)
+    if request.share is not None:
+        checkpoints = request.share.part(checkpoints)
     works = [_work(store.checkpoint(request.model, name), request, kinds) for name in checkpoints]
     todo = {work.group.checkpoint: work for work in works if work.todo}
     _fit(request, todo)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +71,7 @@ def make_plan(store: Store, request: MetricsRequest) -> Plan:
     notes: dict[str, None] = {}
     stored = _stored(store.metric_table())
     for chosen in chosen_texts(store, request):
-        for checkpoint in store.select_checkpoints(request.model, request.checkpoints):
+        for checkpoint in _checkpoints(store, request):
             group = store.checkpoint(request.model, checkpoint)
             finder = Finder(store, request, group, _layers(group, request.layers), chosen)
             for source in finder.sources(metrics, notes):
@@ -80,6 +80,12 @@ def make_plan(store: Store, request: MetricsRequest) -> Plan:
                 reused -= sum(len(job.layers) * len(job.metrics) for job in jobs)
                 works += [Work(job, *_cut(source, job)) for job in jobs]
     return Plan(tuple(works), reused, tuple(notes))
+
+
+def _checkpoints(store: Store, request: MetricsRequest) -> Sequence[str]:
+    """Those of the request's share."""
+    found = store.select_checkpoints(request.model, request.checkpoints)
+    return found if request.share is None else request.share.part(found)
 
 
 def _stored(table: pd.DataFrame) -> dict[tuple[Any, ...], tuple[str, str, bool]]:

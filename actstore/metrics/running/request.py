@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from actstore.shares import Share
 from actstore.store import MetricRecord
 
 ALL_PAIRS = 1000
@@ -47,6 +48,8 @@ class MetricsRequest:
     """Address of a running dask.distributed scheduler, instead of processes of our own."""
     overwrite: bool = False
     """Compute again what the store already has for the same inputs."""
+    share: Share | None = None
+    """Only this part: neighbouring checkpoints. None: all of them."""
 
 
 @dataclass(frozen=True)
