@@ -19,9 +19,9 @@ def require(program: str) -> None:
     """Raises MissingDependencyError unless SLURM's command of this name is on PATH."""
     if shutil.which(program) is None:
         raise MissingDependencyError(
-            f"There is no {program} on PATH: this is no machine that SLURM jobs can be submitted "
-            "from. Log in to a cluster's login node (or: module load slurm), or run all stages "
-            "here: actstore run EXPERIMENT.yaml"
+            f"There is no {program} on PATH: SLURM cannot be reached from here. Log in to a "
+            "cluster's login node (or: module load slurm). Without SLURM, all stages run on this "
+            "machine by: actstore run EXPERIMENT.yaml"
         )
 
 

@@ -1,0 +1,95 @@
+"""What `actstore slurm` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from actstore.present.terminal import duration, lines, table, when
+from actstore.refs import ranges
+
+if TYPE_CHECKING:
+    from actstore.slurm.manifest import Manifest
+    from actstore.slurm.queue import JobState
+
+
+def show_submission(manifest: Manifest) -> None:
+    """`actstore slurm submit`."""
+    stages = {job.job_id: job.stage for job in manifest.jobs}
+    table(
+        ["stage", "job", "tasks", "after"],
+        [
+            (
+                job.stage,
+                str(job.job_id),
+                job.tasks or "–",
+                ", ".join(stages[one] for one in job.after) or "–",
+            )
+            for job in manifest.jobs
+        ],
+        title=f"{manifest.experiment} on {manifest.cluster}: {len(manifest.jobs)} jobs submitted",
+    )
+    folder = manifest.folder
+    lines(
+        f"Scripts and logs: {folder}",
+        f"Next: actstore slurm status {folder} | logs {folder} --follow | cancel {folder}",
+    )
+
+
+def show_jobs(manifest: Manifest, states: Sequence[JobState]) -> None:
+    """`actstore slurm status`: a line for all tasks of a stage that stand the same."""
+    alike: dict[tuple[str, int, str, str], list[JobState]] = {}
+    for one in states:
+        alike.setdefault((one.stage, one.job_id, one.state, _why(one)), []).append(one)
+    table(
+        ["stage", "job", "state", "tasks", "nodes", "for", "restarts", "why"],
+        [
+            (stage, str(job_id), state, _tasks(same), _nodes(same), _for(same), _most(same), why)
+            for (stage, job_id, state, why), same in alike.items()
+        ],
+        title=f"{manifest.experiment} on {manifest.cluster}, submitted {when(manifest.started)}",
+    )
+    lines(f"Scripts and logs: {manifest.folder}")
+
+
+def show_cancelled(manifest: Manifest, cancelled: Sequence[JobState]) -> None:
+    """`actstore slurm cancel`."""
+    from actstore.slurm.queue import unfinished
+
+    if not cancelled:
+        lines(f"No job of {manifest.experiment} was waiting or running ({manifest.folder}).")
+        return
+    lines(
+        f"Cancelled: {unfinished(cancelled)}.",
+        "What is in the store stays: submit again, and it goes on from there.",
+    )
+
+
+def show_log(state: JobState, path: str, last: Sequence[str]) -> None:
+    """A job's log in `actstore slurm logs`: which, where it stands, and the last lines."""
+    code = f", exit code {state.exit_code}" if state.exit_code else ""
+    lines(f"== {state.label} (job {state.job_id}) {state.state}{code}: {path}")
+    lines(*(last or ["(nothing yet)"]))
+
+
+def _why(one: JobState) -> str:
+    code = "" if not one.failed or one.exit_code in (None, 0) else f"exit code {one.exit_code}"
+    return ", ".join(filter(None, [code, one.reason])) or "–"
+
+
+def _tasks(same: Sequence[JobState]) -> str:
+    tasks = [one.task for one in same if one.task is not None]
+    return ranges(tasks) if tasks else "–"
+
+
+def _nodes(same: Sequence[JobState]) -> str:
+    return ", ".join(sorted({one.node for one in same if one.node})) or "–"
+
+
+def _for(same: Sequence[JobState]) -> str:
+    longest = max((one.seconds for one in same if one.seconds is not None), default=0)
+    return duration(longest) if longest else "–"
+
+
+def _most(same: Sequence[JobState]) -> object:
+    return max((one.restarts for one in same if one.restarts is not None), default=0)
