@@ -108,7 +108,8 @@ def _unit_tokens(states: Tensor, mask: Tensor) -> Tensor:
 def _curvatures(states: Tensor, mask: Tensor) -> Tensor:
     steps = states.diff(dim=1)
     lengths = _lengths(steps)
-    moves = (mask[:, 1:] & mask[:, :-1]).unsqueeze(-1) & (lengths > 0)
+    # `!=` and not `>`: a step that is not finite stays in, and the result is NaN
+    moves = (mask[:, 1:] & mask[:, :-1]).unsqueeze(-1) & (lengths != 0)
     units = steps / torch.where(moves, lengths, 1)
     a, b = units[:, :-1], units[:, 1:]
     # the angle as Kahan takes it: arccos loses half the digits near a straight line
