@@ -60,7 +60,9 @@ def build(folder: Path, size: Size) -> Store:
         group = store.begin_checkpoint(spec)
         group.begin_poolings(_POOLINGS)
         _commit(store, group.prefix, size, last=i == size.checkpoints - 1)
-        store.record_scores([_score(name, layer, t) for layer in _LAYERS for t in range(size.tasks)])
+        store.record_scores(
+            [_score(name, layer, t) for layer in _LAYERS for t in range(size.tasks)]
+        )
         store.record_metrics(
             [_metric(name, layer, m) for layer in _LAYERS for m in range(size.metrics)]
         )
