@@ -149,7 +149,6 @@ def test_a_text_that_is_not_finite_leaves_the_others_alone(name: str) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("name", TOKEN_METRICS)
 def test_one_token_that_is_not_finite_leaves_no_number(name: str) -> None:
     hidden = torch.randn(1, 9, 12, generator=torch.Generator().manual_seed(1))
     hidden[0, 4, 3] = torch.nan
@@ -157,6 +156,7 @@ def test_one_token_that_is_not_finite_leaves_no_number(name: str) -> None:
     assert TOKEN_METRICS[name].compute(hidden, mask).isnan().all()
 
 
+@BOTH
 def test_a_large_batch_is_taken_in_pieces_and_gives_the_same(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
