@@ -77,13 +77,26 @@ def read_value(text: str, what: str) -> object:
     return _Reading(what, {}).value(node, (), ())
 
 
+def write_yaml(value: object) -> str:
+    """Containers, text, numbers, truth values and None as YAML that `read_yaml` reads the same.
+
+    Text that YAML 1.1 or 1.2 would take for something else is quoted: other programs read it too.
+    """
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
 class _Loader(yaml.SafeLoader):
     """YAML 1.2's plain values, instead of YAML 1.1's."""
 
 
+class _Dumper(yaml.SafeDumper):
+    """Knows the plain values of both versions."""
+
+
 _Loader.yaml_implicit_resolvers = {}
 for _name, (_pattern, _) in _SCALARS.items():
-    _Loader.add_implicit_resolver(f"{_TAG}{_name}", re.compile(f"({_pattern})$"), None)
+    for _side in (_Loader, _Dumper):
+        _side.add_implicit_resolver(f"{_TAG}{_name}", re.compile(f"({_pattern})$"), None)
 
 
 def _compose(text: str, what: str) -> yaml.Node | None:

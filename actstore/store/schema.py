@@ -259,6 +259,21 @@ TABLES = (
         ),
     ),
     TableDeclaration(
+        "experiments/{digest}.yaml",
+        "an experiment that was run on the store, everything resolved: `actstore run` takes it",
+        (),
+    ),
+    TableDeclaration(
+        "experiments/{digest}.json",
+        "where and when it first ran; written once, behind the YAML",
+        (
+            ("digest", "string", "xxh3-128 of all its settings, in a canonical order"),
+            ("name", "string", "its name"),
+            ("at", "float", "seconds since 1970"),
+            ("environment", "object", "versions, git revision, machine, variables"),
+        ),
+    ),
+    TableDeclaration(
         "scores/journal/{writer}.jsonl",
         "one record a (model, checkpoint, layer, pooling, transform, task, split, subset); the "
         "latest counts",

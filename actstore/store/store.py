@@ -22,6 +22,7 @@ from actstore.store import bundles, metric_journal, results, score_journal, scor
 from actstore.store import views as view_sets
 from actstore.store.bundles import TaskBundle
 from actstore.store.checkpoint import CheckpointGroup
+from actstore.store.experiments import KeptExperiment, keep_experiment, kept_experiments
 from actstore.store.journal import Json
 from actstore.store.metric_journal import MetricRecord
 from actstore.store.plan import CheckpointSpec, require_same
@@ -449,6 +450,16 @@ class Store:
         UnknownNameError for a metric or source without such numbers.
         """
         return metric_journal.metric_values(self.storage, model, metric, source)
+
+    # experiments
+
+    def keep_experiment(self, digest: str, name: str, yaml: str) -> bool:
+        """Keep a resolved experiment file and this process's environment; False if it is there."""
+        return keep_experiment(self.storage, digest, name, yaml)
+
+    def experiments(self) -> list[KeptExperiment]:
+        """The experiments that were run on this store, the first one first."""
+        return kept_experiments(self.storage)
 
     def _counted(self, suite: str | None) -> tuple[pd.DataFrame, list[CountedTask]]:
         scores = self.scores()
