@@ -30,7 +30,7 @@ from actstore.metrics import (
     uniformity,
 )
 from actstore.metrics.registry import default_metrics
-from actstore.metrics.running import chosen, graph, sources
+from actstore.metrics.running import chosen, graph, readers, sources
 from actstore.metrics.running.plan import make_plan
 from actstore.store import LensHead, open_store
 from actstore.store.head_ops import Linear
@@ -211,9 +211,7 @@ def test_a_scheduler_that_runs_already_can_be_used(fresh: SmallStore) -> None:
     with LocalCluster(
         n_workers=1, processes=False, threads_per_worker=1, dashboard_address=":0"
     ) as cluster:
-        request = MetricsRequest(
-            MODEL, metrics=("effective_rank",), scheduler=cluster.scheduler_address
-        )
+        request = MetricsRequest(MODEL, metrics=("effective_rank",), dask=cluster.scheduler_address)
         report = compute_metrics(fresh.store, request)
     expected = effective_rank(fresh.pooled["step0"][2][fresh.store.source_rows()])
     [found] = [r for r in report.records if (r.checkpoint, r.layer) == ("step0", 2)]
@@ -499,3 +497,16 @@ def test_what_takes_as_long_as_all_others_is_computed_if_it_is_named(
     first, last = compute_metrics(fresh.store, request).records
     assert 0 < first.value < 1
     assert last.value == 0
+
+
+def test_long_texts_are_read_a_few_tokens_at_a_time(
+    fresh: SmallStore, measured: SmallStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "_PART_BYTES", 0)
+    monkeypatch.setattr(readers, "_FEWEST_TOKENS", 7)
+    names = ("lens_cross_entropy", "lens_copy_reached", "lens_rank_le_5_reached")
+    request = MetricsRequest(MODEL, metrics=names, checkpoints=("step0",))
+    expected = values_of(measured)
+    for record in compute_metrics(fresh.store, request).records:
+        at = (record.metric, "step0", record.layer)
+        assert record.value == pytest.approx(expected(*at), rel=1e-5)

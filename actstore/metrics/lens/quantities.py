@@ -63,7 +63,7 @@ def register_quantity(quantity: Quantity) -> Quantity:
 
 
 def measure(
-    states: Floats,
+    states: Floats | Iterable[Floats],
     tokens: LensTokens,
     head: LensHead,
     names: Iterable[str],
@@ -72,22 +72,29 @@ def measure(
 ) -> dict[str, NDArray[Any]]:
     """Quantities of tokens at all layers, each (layer, token, …), from one pass.
 
-    states: (layer, token, hidden), raw residuals; the last layer given is the final one. top_k: how
-    many ids and logits `top_ids` and `top_logits` have.
+    states: (layer, token, hidden), raw residuals; the last layer given is the final one. Where all
+    would not fit in memory, some of the tokens after the others. top_k: how many ids and logits
+    `top_ids` and `top_logits` have.
     Raises UnknownNameError for a name that is not in QUANTITIES.
     """
     wanted = [
         look_up("lens quantity", name, list(QUANTITIES), "See docs/metrics.md.") for name in names
     ]
-    values = lens_values(
-        states,
-        head,
-        quantities=sources(wanted),
-        gold=tokens.gold,
-        decoder=decoder,
-        layers=tokens.layers,
-        top_k=top_k,
-    )
+    parts = []
+    start = 0
+    for some in [states] if isinstance(states, np.ndarray) else states:
+        found = lens_values(
+            some,
+            head,
+            quantities=sources(wanted),
+            gold=tokens.gold[start : start + some.shape[1]],
+            decoder=decoder,
+            layers=tokens.layers,
+            top_k=top_k,
+        )
+        parts.append(found)
+        start += some.shape[1]
+    values = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
     for name in wanted:
         _derive(name, values, tokens)
     return {name: values[name] for name in wanted}

@@ -6,7 +6,7 @@ Readers are small, and are sent with every task; a piece says which rows or text
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -31,6 +31,12 @@ from actstore.store import CheckpointGroup, LensHead, TokenSample, open_store
 
 Piece: TypeAlias = NDArray[np.int64]
 Block: TypeAlias = PooledBlock | PairBlock | ViewsBlock | TokenBlock | LensBlock
+
+
+_PART_BYTES = 64 * 2**20
+"""Bound on the states, of all layers, that a lens is given at once."""
+_FEWEST_TOKENS = 16
+"""Whatever they take: the lens reads the unembedding once for all of them."""
 
 
 class Reader(Protocol):
@@ -154,7 +160,7 @@ class LensReader:
         spans = _spans(piece)
         token_id = _of_texts(sample.token_id, piece).astype(np.int64)
         about = LensTokens(token_id, spans, _next_ids(token_id, spans), read, blank)
-        states = np.stack([_states(sample, layer, piece) for layer in read])
+        states = _token_parts(sample, read, piece, group.spec.hidden_size)
         wanted = dict.fromkeys(name for metric in metrics for name in metric.quantities)
         of_layers = measure(states, about, head, wanted, decoder=decoder)
         found = {}
@@ -189,6 +195,18 @@ def _states(sample: TokenSample, layer: int, piece: Piece) -> NDArray[np.float32
     """Of whole texts that lie near each other: (token, hidden)."""
     first, last = int(piece[:, 1].min()), int(piece[:, 2].max())
     return _of_texts(sample.states(layer, first, last), piece - np.array([0, first, first]))
+
+
+def _token_parts(
+    sample: TokenSample, layers: Sequence[int], piece: Piece, hidden: int
+) -> Iterator[NDArray[np.float32]]:
+    """The texts' states (layer, token, hidden), so many tokens at a time as fit the bound."""
+    places = np.concatenate([np.arange(start, stop) for _, start, stop in piece])
+    at_once = max(_FEWEST_TOKENS, _PART_BYTES // (4 * len(layers) * hidden))
+    for some in np.split(places, range(at_once, len(places), at_once)):
+        first, last = int(some[0]), int(some[-1]) + 1
+        states = (sample.states(layer, first, last)[some - first] for layer in layers)
+        yield np.stack(list(states))
 
 
 def _of_texts(values: NDArray[Any], piece: Piece) -> NDArray[Any]:
