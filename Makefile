@@ -33,6 +33,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 docs: setup ## the pages that are generated from the code
 	$(BIN)/python -c "from actstore.store.schema import to_markdown; print(to_markdown(), end='')" > docs/store-format.md
 	$(BIN)/python -c "from actstore.metrics import metrics_page; print(metrics_page(), end='')" > docs/metrics.md
+	$(BIN)/python -c "from actstore.experiment.documentation import experiment_page; print(experiment_page(), end='')" > docs/experiment.md
+	$(BIN)/python -c "from actstore.experiment.json_schema import schema_file; print(schema_file(), end='')" > docs/experiment.schema.json
 
 clean:
 	rm -rf $(VENV) actstore-demo
