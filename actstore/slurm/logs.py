@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from actstore.refs import look_up
 from actstore.slurm.manifest import Manifest
-from actstore.slurm.queue import JobState, job_states
 
 FOLDER = "logs"
 """In the run folder."""
@@ -66,28 +64,6 @@ class NewLines:
         whole = data[: data.rfind(b"\n") + 1]
         self._read_to[path] = self._read_to.get(path, 0) + len(whole)
         return _lines(whole.decode("utf-8", "replace"))
-
-
-def follow(
-    manifest: Manifest, stages: Sequence[str], *, skip: Sequence[Path] = (), every: float = 1.0
-) -> Iterator[tuple[JobState, str]]:
-    """New lines of the logs of these stages as they come, with whose they are, until all ended.
-
-    skip: logs of which what there is now is not wanted. every: seconds between two looks; the
-    queue is asked every ten looks, for its sake. Raises as job_states does.
-    """
-    new = NewLines(skip)
-    while True:
-        states = [one for one in job_states(manifest) if one.stage in stages]
-        ended = all(one.ended for one in states)
-        for _ in range(1 if ended else 10):
-            if not ended:
-                time.sleep(every)
-            for one in states:
-                path = log_file(manifest, one.stage, one.job_id, one.task)
-                yield from ((one, line) for line in new.of(path))
-        if ended:
-            return
 
 
 def _lines(text: str) -> list[str]:

@@ -104,13 +104,14 @@ def read_manifest(folder: Path | str) -> Manifest:
 
 
 def manifests_of(store: Path | str) -> list[Manifest]:
-    """What was submitted for a store, the latest first; unreadable manifests are left out.
-
-    store: its path, or the folder `<store>.runs` beside it.
-    """
+    """What was submitted for a store, the latest first; unreadable manifests are left out."""
     path = Path(store).expanduser().absolute()
-    runs = path if path.name.endswith(".runs") else path.with_name(path.name + ".runs")
-    found = _readable(sorted(runs.glob(f"*/{FILE_NAME}")))
+    return manifests_in(path.with_name(path.name + ".runs"))
+
+
+def manifests_in(folder: Path) -> list[Manifest]:
+    """The manifests of the run folders below a folder, the latest first, as manifests_of."""
+    found = _readable(sorted(folder.glob(f"*/{FILE_NAME}")))
     return sorted(found, key=lambda manifest: manifest.started, reverse=True)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from actstore.errors import ActstoreError, ClusterError
+from actstore.slurm.logs import last_lines, log_file
 from actstore.slurm.manifest import Manifest, SubmittedJob
 from actstore.slurm.programs import call
 
@@ -62,38 +63,47 @@ class JobState:
 def job_states(manifest: Manifest) -> list[JobState]:
     """Where all jobs of a submission stand, by stage and task.
 
-    The queue is asked, then, for jobs it has forgotten, the accounting where there is one; what
-    neither knows is UNKNOWN. Raises MissingDependencyError where there is no SLURM, ClusterError
-    if it does not answer.
+    The queue is asked, then, for jobs it has forgotten, the accounting where there is one, then
+    how their logs end; what none of them knows is UNKNOWN. Raises MissingDependencyError where
+    there is no SLURM, ClusterError if it does not answer.
     """
     known = _of_queue(manifest.jobs)
     forgotten = [job for job in manifest.jobs if any(key not in known for key in job.parts())]
     if forgotten:
-        known = _of_accounting(forgotten) | known
-    nothing = _Said(UNKNOWN, "no longer known to SLURM")
+        known = _of_logs(manifest, forgotten) | _of_accounting(forgotten) | known
     return [
-        _state(job, task, known.get((job_id, task), nothing))
+        _state(job, task, known.get((job_id, task), _Said(UNKNOWN, "no longer known to SLURM")))
         for job in manifest.jobs
         for job_id, task in job.parts()
     ]
 
 
-def cancel(manifest: Manifest) -> list[JobState]:
-    """Cancel all jobs of a submission that have not ended; what they were doing.
+def living(jobs: Sequence[SubmittedJob]) -> list[JobState]:
+    """Those jobs, and tasks of arrays, that wait or run. Raises as job_states does."""
+    known = _of_queue(jobs)
+    states = [
+        _state(job, task, known[job_id, task])
+        for job in jobs
+        for job_id, task in job.parts()
+        if (job_id, task) in known
+    ]
+    return [one for one in states if not one.ended]
+
+
+def cancel(jobs: Sequence[SubmittedJob]) -> list[JobState]:
+    """Cancel those of these jobs that wait or run; what they were doing.
 
     Raises as job_states does, and ClusterError if SLURM refuses.
     """
-    living = [state for state in job_states(manifest) if not state.ended]
-    if living:
-        ids = sorted({state.job_id for state in living})
+    found = living(jobs)
+    if found:
         try:
-            call(["scancel", *map(str, ids)])
+            call(["scancel", *map(str, sorted({one.job_id for one in found}))])
         except ClusterError:
             # It also fails for a job that ended, or was put back into the queue, in that moment.
-            left = [state for state in job_states(manifest) if not state.ended]
-            if any(state.state != "COMPLETING" for state in left):
+            if any(one.state != "COMPLETING" for one in living(jobs)):
                 raise
-    return living
+    return found
 
 
 def unfinished(states: Sequence[JobState]) -> str:
@@ -123,7 +133,7 @@ _Key = tuple[int, int | None]
 
 _QUEUE = (
     "ArrayJobID", "ArrayTaskID", "State", "Reason", "NodeList", "TimeUsed", "RestartCnt",
-    "exit_code",
+    "exit_code", "Name",
 )  # fmt: skip
 _ACCOUNTING = ("JobID", "State", "NodeList", "ElapsedRaw", "ExitCode")
 
@@ -148,20 +158,36 @@ def _of_queue(jobs: Sequence[SubmittedJob]) -> dict[_Key, _Said]:
         if "Invalid job id" in str(error):
             return {}
         raise
+    names = {job.job_id: job.name for job in jobs}
     known = {}
     for line in listed.splitlines():
-        fields = [field.strip() for field in line.split("|")]
-        if len(fields) <= len(_QUEUE) - 1 or not fields[0].isdigit():
+        fields = line.rstrip().split("|", len(_QUEUE) - 1)
+        if len(fields) < len(_QUEUE):  # a heading, where several clusters are asked
             continue
-        job_id, task, state, reason, node, used, restarts, status = fields[: len(_QUEUE)]
-        known[int(job_id), _number(task)] = _Said(
-            state,
-            "" if reason == "None" else reason,
-            node,
-            seconds_of(used),
-            _number(restarts),
-            _exit_code(_number(status)) if state in _ENDED else None,
-        )
+        job_id, task, state, reason, node, used, restarts, status, name = fields
+        # Another cluster that reads the same disk has jobs of the same numbers.
+        if names.get(int(job_id)) == name.removesuffix("|"):
+            known[int(job_id), _number(task)] = _Said(
+                state,
+                "" if reason == "None" else reason,
+                node,
+                seconds_of(used),
+                _number(restarts),
+                _exit_code(_number(status)) if state in _ENDED else None,
+            )
+    return known
+
+
+def _of_logs(manifest: Manifest, jobs: Sequence[SubmittedJob]) -> dict[_Key, _Said]:
+    """What the logs say in their last line of scripts that came to their end."""
+    known = {}
+    for job in jobs:
+        for job_id, task in job.parts():
+            last = " ".join(last_lines(log_file(manifest, job.stage, job_id, task), 1))
+            if f"stage {job.stage} is done" in last:
+                known[job_id, task] = _Said("COMPLETED", "says its log")
+            elif "ERROR: stage " in last:
+                known[job_id, task] = _Said("FAILED", f"says its log: {last}")
     return known
 
 

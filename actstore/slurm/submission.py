@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 
 from actstore.errors import ActstoreError, ClusterError, InvalidInputError
 from actstore.slurm.manifest import (
-    FILE_NAME,
     Manifest,
     SubmittedJob,
     begin_manifest,
-    read_manifest,
+    manifests_in,
     write_manifest,
 )
 from actstore.slurm.programs import call, require
-from actstore.slurm.queue import cancel, job_states, unfinished
+from actstore.slurm.queue import cancel, living, unfinished
 
 if TYPE_CHECKING:
     from actstore.slurm.jobs import Chain, Job
@@ -30,13 +29,13 @@ def submit(chain: Chain, *, digest: str = "", again: bool = False) -> Manifest:
     Each job waits for all tasks of those it comes after, and is cancelled by SLURM if one of them
     fails for good. The manifest is written after each job.
     digest: of the resolved experiment, for the manifest. again: cancel what is still queued or
-    running of an earlier submission from the same folder.
+    running of an earlier submission of that name beside this folder.
     Raises MissingDependencyError where there is no sbatch, InvalidInputError if jobs of an earlier
     submission are still queued or running, and ClusterError with sbatch's words if it refuses one:
     the others are cancelled then.
     """
     require("sbatch")
-    _make_way(chain.folder, again)
+    _make_way(chain, again)
     write_scripts(chain)
     manifest = begin_manifest(chain.folder, chain.name, digest, chain.profile.name)
     write_manifest(manifest)
@@ -103,21 +102,21 @@ def dry_run(chain: Chain) -> str:
     return "\n".join([*scripts, "# ==== submitted by, with the ids these print", *commands, ""])
 
 
-def _make_way(folder: Path, again: bool) -> None:
-    if not (folder / FILE_NAME).exists():
-        return
-    earlier = read_manifest(folder)
-    living = [state for state in job_states(earlier) if not state.ended]
-    if not living:
-        return
-    if not again:
+def _make_way(chain: Chain, again: bool) -> None:
+    """See to it that no job of an earlier submission waits or runs, with whatever settings."""
+    earlier = [one for one in manifests_in(chain.folder.parent) if one.experiment == chain.name]
+    jobs = [job for manifest in earlier for job in manifest.jobs]
+    alive = living(jobs)
+    if alive and not again:
+        ids = {one.job_id for one in alive}
+        folder = next(m.folder for m in earlier if ids & {job.job_id for job in m.jobs})
         raise InvalidInputError(
-            f"This experiment was submitted before and is not finished: {unfinished(living)} "
-            f"({folder}). Let it run (actstore slurm status {folder}), end it (actstore slurm "
-            f"cancel {folder}), or give --again to cancel it and submit anew: what is in the "
-            "store stays."
+            f"{chain.name} was submitted before and is not finished: {unfinished(alive)}. "
+            f"See: actstore slurm status {folder}. End it: actstore slurm cancel {folder}. "
+            "Or give --again to cancel it and submit anew: what is in the store stays."
         )
-    cancel(earlier)
+    if alive:
+        cancel(jobs)
 
 
 def _sbatch(chain: Chain, job: Job, ids: Mapping[str, int]) -> int:
@@ -150,7 +149,7 @@ def _take_back(manifest: Manifest, error: BaseException) -> None:
         return
     listed = ", ".join(f"{job.stage} ({job.job_id})" for job in manifest.jobs)
     try:
-        cancel(manifest)
+        cancel(manifest.jobs)
     except ActstoreError as reason:
         error.add_note(f"Submitted before it and still in the queue: {listed}: {reason}")
     else:

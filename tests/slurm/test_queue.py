@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from actstore.errors import ClusterError, UnknownNameError
-from actstore.slurm.logs import NewLines, follow, last_lines, log_files
+from actstore.slurm.following import follow
+from actstore.slurm.logs import NewLines, last_lines, log_files
 from actstore.slurm.manifest import Manifest, SubmittedJob
 from actstore.slurm.queue import UNKNOWN, cancel, job_states, seconds_of, unfinished
 from actstore.slurm.resources import Resources
@@ -51,10 +52,10 @@ def test_every_task_of_an_array_says_where_it_stands(cluster: SlurmCluster, tmp_
     assert unfinished(list(states.values())) == (
         f"extract (job {first.job_id}: 1 RUNNING, 2 PENDING), eval (job {second.job_id}: 1 PENDING)"
     )
-    cancelled = cancel(manifest)
+    cancelled = cancel(manifest.jobs)
     assert {one.label for one in cancelled} == set(states)
     assert set(wait_for_end(manifest).values()) == {"CANCELLED"}
-    assert cancel(manifest) == []
+    assert cancel(manifest.jobs) == []
 
 
 @slurm
@@ -67,7 +68,7 @@ def test_a_job_that_slurm_has_forgotten_is_unknown(cluster: SlurmCluster, tmp_pa
     assert [one.state for one in job_states(alone)] == [UNKNOWN, UNKNOWN]
     both = manifest_of(tmp_path, known, forgotten)
     assert [one.state for one in job_states(both)] == ["COMPLETED", UNKNOWN, UNKNOWN]
-    assert cancel(both) == []
+    assert cancel(both.jobs) == []
 
 
 @slurm

@@ -139,7 +139,7 @@ def test_a_second_submission_is_refused_while_the_first_is_alive(
     assert {job.job_id for job in first.jobs}.isdisjoint(job.job_id for job in second.jobs)
     assert set(wait_for_end(first).values()) == {"CANCELLED"}
     assert manifests_of(tmp_path / "no.zarr") == []
-    cancel(second)
+    cancel(second.jobs)
     assert set(wait_for_end(second).values()) == {"CANCELLED"}
     third = submit(jobs)  # nothing is alive any more
     assert third.started > second.started
