@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from actstore.dask_pool.places import WorkerJobs
     from actstore.evaluate import CollectionReport
     from actstore.extract import TokenSampleRequest
     from actstore.store import Store
@@ -28,6 +29,29 @@ def names(listed: str) -> tuple[str, ...]:
 def transforms_of(listed: str) -> tuple[str, ...]:
     """Comma-separated transforms; `none` leaves states as they are stored."""
     return tuple("" if name == "none" else name for name in names(listed)) or ("",)
+
+
+def worker_jobs_of(dask: str | None, cluster: str | None, stage: str) -> WorkerJobs | None:
+    """What worker jobs of `--dask slurm` ask for on a cluster; None for any other --dask.
+
+    stage: whose resources the profile gives them. Raises InvalidInputError for a --dask there is
+    not and without a --cluster, UnknownNameError for a profile there is not.
+    """
+    from actstore.dask_pool.places import SLURM, check_dask
+
+    if dask is None or check_dask(dask) != SLURM:
+        if cluster is not None:
+            raise InvalidInputError("--cluster says where --dask slurm starts jobs: give both.")
+        return None
+    from actstore.slurm.dask import worker_jobs
+    from actstore.slurm.profile import profile_names
+
+    if cluster is None:
+        raise InvalidInputError(
+            "--dask slurm starts jobs on a cluster: say which by --cluster PROFILE. There are: "
+            f"{', '.join(profile_names())}."
+        )
+    return worker_jobs(cluster, stage)
 
 
 def renamings(pairs: list[str]) -> dict[str, str]:

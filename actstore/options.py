@@ -16,6 +16,18 @@ ModelOption = Annotated[
 CheckpointsOption = Annotated[
     str, typer.Option(help="As for extract; all that the store holds if left out.")
 ]
+DaskOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dask",
+        help="Compute on Dask workers: local (--workers processes), slurm (jobs, see --cluster), "
+        "or the address of a scheduler: tcp://node1:8786.",
+    ),
+]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option("--cluster", help="Profile of the cluster that --dask slurm starts jobs on."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 ModelNameOption = Annotated[str, typer.Option("--model", help="Hub name or folder.")]
 RevisionsOption = Annotated[

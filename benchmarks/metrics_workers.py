@@ -48,9 +48,7 @@ def _store(path: Path, rows: int, hidden: int, layers: int) -> Store:
 
 
 def _measure(store: Store, address: str, layers: str = "all") -> None:
-    request = MetricsRequest(
-        MODEL, layers=layers, metrics=METRICS, scheduler=address, overwrite=True
-    )
+    request = MetricsRequest(MODEL, layers=layers, metrics=METRICS, dask=address, overwrite=True)
     compute_metrics(store, request)
 
 

@@ -10,8 +10,15 @@ from typing import Annotated
 
 import typer
 
-from actstore.inputs import names
-from actstore.options import CheckpointsOption, LayersOption, ModelOption, StoreArgument
+from actstore.inputs import names, worker_jobs_of
+from actstore.options import (
+    CheckpointsOption,
+    ClusterOption,
+    DaskOption,
+    LayersOption,
+    ModelOption,
+    StoreArgument,
+)
 
 
 def metrics(
@@ -49,7 +56,8 @@ def metrics(
         ),
     ] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
+    dask: DaskOption = None,
+    cluster: ClusterOption = None,
     overwrite: Annotated[bool, typer.Option(help="Compute again what is there.")] = False,
     csv: Annotated[
         Path | None, typer.Option(help="Write all values of the model that the store has.")
@@ -81,7 +89,8 @@ def metrics(
         lenses=names(lens),
         interval_groups=intervals,
         workers=workers,
-        scheduler=scheduler,
+        dask=dask,
+        worker_jobs=worker_jobs_of(dask, cluster, "metrics"),
         overwrite=overwrite,
     )
     show_metrics(compute_metrics(opened, request))

@@ -10,10 +10,12 @@ from typing import Annotated
 
 import typer
 
-from actstore.inputs import names, renamings, transforms_of
+from actstore.inputs import names, renamings, transforms_of, worker_jobs_of
 from actstore.options import (
     SUITE_HELP,
     CheckpointsOption,
+    ClusterOption,
+    DaskOption,
     JsonOption,
     LayersOption,
     ModelOption,
@@ -36,10 +38,8 @@ def evaluate(
         ),
     ] = "none",
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    dask: Annotated[
-        str | None,
-        typer.Option(help="Score on the workers of a Dask scheduler: its address, or local."),
-    ] = None,
+    dask: DaskOption = None,
+    cluster: ClusterOption = None,
     threads: Annotated[
         int, typer.Option(min=1, help="Of a process. Scores of other numbers of threads differ.")
     ] = 1,
@@ -70,6 +70,7 @@ def evaluate(
         transforms=transforms_of(transform),
         workers=workers,
         dask=dask,
+        worker_jobs=worker_jobs_of(dask, cluster, "eval"),
         conditions=Conditions(threads=threads, upstream=upstream_code),
         overwrite=overwrite,
     )

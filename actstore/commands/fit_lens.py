@@ -6,8 +6,15 @@ from typing import Annotated
 
 import typer
 
-from actstore.inputs import names
-from actstore.options import CheckpointsOption, JsonOption, ModelOption, StoreArgument
+from actstore.inputs import names, worker_jobs_of
+from actstore.options import (
+    CheckpointsOption,
+    ClusterOption,
+    DaskOption,
+    JsonOption,
+    ModelOption,
+    StoreArgument,
+)
 
 
 def fit_lens(
@@ -31,7 +38,8 @@ def fit_lens(
         int, typer.Option(min=1, help="Tokens the tuned lens is fitted to, at most.")
     ] = 25_000,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
+    dask: DaskOption = None,
+    cluster: ClusterOption = None,
     overwrite: Annotated[bool, typer.Option(help="Fit again what is there.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -54,7 +62,8 @@ def fit_lens(
         tuning=TuningSettings(steps=tuned_steps),
         tuned_tokens=tuned_tokens,
         workers=workers,
-        scheduler=scheduler,
+        dask=dask,
+        worker_jobs=worker_jobs_of(dask, cluster, "metrics"),
         overwrite=overwrite,
     )
     report = fit(opened, request)

@@ -19,7 +19,8 @@ from importlib.metadata import version
 from actstore.errors import InvalidInputError
 from actstore.store import Json
 
-_SCORING = ("mteb", "datasets", "scikit-learn", "numpy", "scipy", "torch", "pytrec-eval-terrier")
+SCORING = ("mteb", "datasets", "scikit-learn", "numpy", "scipy", "torch", "pytrec-eval-terrier")
+"""The packages that compute a score."""
 _ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "",
     "TQDM_DISABLE": "1",
@@ -50,13 +51,18 @@ class Conditions:
 @functools.cache
 def versions() -> dict[str, Json]:
     """The versions of what computes a score."""
-    return {name: version(name) for name in _SCORING}
+    return {name: version(name) for name in SCORING}
+
+
+def process_environment(conditions: Conditions) -> dict[str, str]:
+    """What a process that scores must find before it imports numpy."""
+    return {**_ENVIRONMENT, **dict.fromkeys(_THREADS, str(conditions.threads))}
 
 
 @contextmanager
 def new_process_environment(conditions: Conditions) -> Iterator[None]:
     """Sets what a new process must find before it imports numpy, and puts it back."""
-    wanted = {**_ENVIRONMENT, **dict.fromkeys(_THREADS, str(conditions.threads))}
+    wanted = process_environment(conditions)
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:

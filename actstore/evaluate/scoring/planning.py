@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
+from actstore.dask_pool.places import WorkerJobs
 from actstore.errors import InvalidInputError
 from actstore.evaluate.scoring.conditions import Conditions, versions
 from actstore.evaluate.scoring.fitting import fit_digest
@@ -41,7 +42,9 @@ class EvaluationRequest:
     workers: int = 1
     """Processes."""
     dask: str | None = None
-    """Address of a Dask scheduler whose workers score, or `local`."""
+    """Score on Dask workers: `local` (`workers` processes), `slurm`, or a scheduler's address."""
+    worker_jobs: WorkerJobs | None = None
+    """What the jobs of `slurm` ask for."""
     conditions: Conditions = field(default_factory=Conditions)
     overwrite: bool = False
     """Score again what was scored on the same data and states."""

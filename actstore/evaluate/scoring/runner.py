@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
+from actstore.dask_pool.places import DaskPlace
 from actstore.evaluate.scoring.planning import EvaluationRequest, plan_evaluation
 from actstore.evaluate.scoring.pool import ProcessPool
 from actstore.evaluate.scoring.scores import save_failure, save_result
@@ -60,10 +61,11 @@ def evaluate(store: Store, request: EvaluationRequest) -> EvaluationReport:
     log = RunLog(store.storage, command=sys.argv, settings=_settings(request, len(plan.todo)))
     failures = []
     with (
+        _scoring(store, plan.todo, request) as outcomes,
         progress(f"Evaluating {plan.suite.name}", len(plan.todo), "score") as advance,
         _turns(store, request.share) as my_turn_at,
     ):
-        for outcome in _outcomes(store, plan.todo, request):
+        for outcome in outcomes:
             if outcome.result is None:
                 save_failure(store, outcome)
                 failures.append(UnitFailure(str(outcome.unit), outcome.error, outcome.trace))
@@ -81,22 +83,23 @@ def evaluate(store: Store, request: EvaluationRequest) -> EvaluationReport:
     )
 
 
-def _outcomes(
+@contextmanager
+def _scoring(
     store: Store, units: Sequence[Unit], request: EvaluationRequest
-) -> Iterator[UnitOutcome]:
-    """The outcome of every unit, as they come."""
-    url = str(store.path.absolute())  # processes elsewhere have other working folders
+) -> Iterator[Iterator[UnitOutcome]]:
+    """The outcome of every unit, as they come; the processes that score end with the block."""
+    path = store.path.absolute()  # processes elsewhere have other working folders
     if not units:
-        return
-    if request.dask is not None:
-        from actstore.evaluate.scoring.cluster import outcomes_on_cluster
+        yield iter(())
+    elif request.dask is not None:
+        from actstore.evaluate.scoring.cluster import scoring_on_dask
 
-        yield from outcomes_on_cluster(
-            request.dask, url, request.conditions, units, request.workers
-        )
-        return
-    with ProcessPool(url, request.conditions, request.workers) as pool:
-        yield from pool.outcomes(units)
+        place = DaskPlace(request.dask, request.workers, request.worker_jobs)
+        with scoring_on_dask(place, path, request.conditions, units) as outcomes:
+            yield outcomes
+    else:
+        with ProcessPool(str(path), request.conditions, request.workers) as pool:
+            yield pool.outcomes(units)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from actstore.dask_pool.places import WorkerJobs
 from actstore.metrics.lens.fitted.tuned import TuningSettings
 from actstore.shares import Share
 
@@ -31,8 +32,10 @@ class LensFitRequest:
     memory three times: 12 · hidden bytes a token and worker."""
     workers: int = 1
     """Processes on this machine; one computes in this process, without a scheduler."""
-    scheduler: str | None = None
-    """Address of a running dask.distributed scheduler, instead of processes of our own."""
+    dask: str | None = None
+    """Compute on Dask workers: `local` (`workers` processes), `slurm`, or a scheduler's address."""
+    worker_jobs: WorkerJobs | None = None
+    """What the jobs of `slurm` ask for."""
     overwrite: bool = False
     """Fit again what the store already has for the same settings, states and head."""
     share: Share | None = None

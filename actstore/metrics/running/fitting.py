@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from dask.delayed import Delayed, delayed
@@ -47,7 +48,7 @@ def fit_lens(store: Store, request: LensFitRequest) -> LensFitReport:
         checkpoints = request.share.part(checkpoints)
     works = [_work(store.checkpoint(request.model, name), request, kinds) for name in checkpoints]
     todo = {work.group.checkpoint: work for work in works if work.todo}
-    _fit(request, todo)
+    _fit(request, todo, store.path)
     fits = [fit for work in works for fit in _fits(work)]
     return LensFitReport(request.model, tuple(fits), time.perf_counter() - start)
 
@@ -161,13 +162,13 @@ def _settings(request: LensFitRequest, kind: str, split: Split) -> dict[str, Jso
     return settings
 
 
-def _fit(request: LensFitRequest, works: Mapping[str, _Work]) -> None:
+def _fit(request: LensFitRequest, works: Mapping[str, _Work], store: Path) -> None:
     if not works:
         return
     total = sum(len(work.layers) for work in works.values())
     with (
+        computing(request, store) as compute,
         progress(f"Lenses of {request.model}", total, "layer") as advance,
-        computing(request.workers, request.scheduler) as compute,
     ):
         fitted: FittedLayer
         for fitted in compute(_graphs(works.values())):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from actstore.dask_pool.places import WorkerJobs
 from actstore.shares import Share
 from actstore.store import MetricRecord
 
@@ -44,8 +45,10 @@ class MetricsRequest:
     texts at a time; takes as many times their memory and spectra. 0: none."""
     workers: int = 1
     """Processes on this machine; one computes in this process, without a scheduler."""
-    scheduler: str | None = None
-    """Address of a running dask.distributed scheduler, instead of processes of our own."""
+    dask: str | None = None
+    """Compute on Dask workers: `local` (`workers` processes), `slurm`, or a scheduler's address."""
+    worker_jobs: WorkerJobs | None = None
+    """What the jobs of `slurm` ask for."""
     overwrite: bool = False
     """Compute again what the store already has for the same inputs."""
     share: Share | None = None

@@ -31,8 +31,8 @@ def _compute(store: Store, request: MetricsRequest, plan: Plan) -> list[MetricRe
     records: list[MetricRecord] = []
     total = sum(len(work.job.layers) for work in plan.works)
     with (
+        computing(request, store.path) as compute,
         progress(f"Metrics of {request.model}", total, "layer") as advance,
-        computing(request.workers, request.scheduler) as compute,
     ):
         measured: Measured
         for measured in compute(job_graph(work) for work in plan.works):

@@ -1,75 +1,65 @@
-"""Where graphs are computed: in this process, in processes of this machine, or on a cluster."""
+"""Where graphs are computed: in this process, or on Dask workers."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
 
 from dask.delayed import Delayed
 
+from actstore.dask_pool.places import LOCAL, DaskPlace, WorkerJobs, WorkerNeeds
+
 Compute: TypeAlias = Callable[[Iterable[Delayed]], Iterator[Any]]
 """Computes graphs that are made one by one; yields results as they are done."""
-_START_SECONDS = 120
+_ENVIRONMENT = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
+)
+
+
+class Computers(Protocol):
+    """What a request says of where to compute."""
+
+    @property
+    def workers(self) -> int:
+        """Processes on this machine."""
+
+    @property
+    def dask(self) -> str | None:
+        """`local`, `slurm` or an address."""
+
+    @property
+    def worker_jobs(self) -> WorkerJobs | None:
+        """Of `slurm`."""
 
 
 @contextmanager
-def computing(workers: int, scheduler: str | None) -> Iterator[Compute]:
-    """A way to compute graphs.
+def computing(request: Computers, store: Path) -> Iterator[Compute]:
+    """A way to compute graphs: in this process if one worker is asked for, without any scheduler.
 
-    workers: processes on this machine, each with one BLAS thread; one worker is this process,
-    without any scheduler's start-up. scheduler: the address of a dask.distributed scheduler.
+    More are processes of this machine, each with one BLAS thread. Raises as `dask_pool` does.
     """
-    if scheduler is None and workers <= 1:
+    if request.dask is None and request.workers <= 1:
         yield _one_by_one
         return
-    from distributed import Client
+    from actstore.dask_pool.pool import DaskPool, dask_pool, error_of
 
-    if scheduler is not None:
-        with Client(scheduler) as client:
-            yield lambda graphs: _distributed(client, graphs)
-        return
-    with _processes(workers) as cluster, Client(cluster) as client:
-        client.wait_for_workers(workers, timeout=_START_SECONDS)
-        yield lambda graphs: _distributed(client, graphs)
+    def compute(pool: DaskPool, graphs: Iterable[Delayed]) -> Iterator[Any]:
+        for _, future in pool.results(graphs, lambda client, graph: client.compute(graph)):
+            error = error_of(future)
+            if error is not None:
+                raise error
+            yield future.result()
 
-
-def _processes(workers: int) -> Any:
-    """A cluster with its scheduler in this process and its workers in new ones.
-
-    Unlike LocalCluster's, the workers do not import the caller's script, so a script needs no
-    `if __name__ == "__main__"`; like them, they end when this process does, however it ends.
-    """
-    from distributed import Scheduler, SpecCluster
-    from distributed.deploy.subprocess import SubprocessWorker
-
-    host = "127.0.0.1"
-    scheduler = {"host": host, "port": 0, "dashboard": False, "dashboard_address": ":0"}
-    options = {"host": host, "nthreads": 1, "silence_logs": logging.WARNING}
-    worker = {"cls": SubprocessWorker, "options": {"worker_kwargs": options}}
-    return SpecCluster(
-        workers=dict.fromkeys(range(workers), worker),
-        scheduler={"cls": Scheduler, "options": scheduler},
-        silence_logs=logging.WARNING,
-    )
+    where = request.dask or LOCAL
+    shown = request.dask is not None
+    place = DaskPlace(where, request.workers, request.worker_jobs, dashboard=shown)
+    with dask_pool(place, WorkerNeeds(store.absolute(), environment=_ENVIRONMENT)) as pool:
+        yield lambda graphs: compute(pool, graphs)
 
 
 def _one_by_one(graphs: Iterable[Delayed]) -> Iterator[Any]:
     lazy: Any
     for lazy in graphs:
         yield lazy.compute(scheduler="synchronous")
-
-
-def _distributed(client: Any, graphs: Iterable[Delayed]) -> Iterator[Any]:
-    """A few graphs per worker at a time: the scheduler's memory does not grow with the request."""
-    from distributed import as_completed
-
-    waiting = iter(graphs)
-    at_once = 4 * max(1, len(client.scheduler_info()["workers"]))
-    running = as_completed([client.compute(graph) for graph in islice(waiting, at_once)])
-    for future in running:
-        yield future.result()
-        for graph in islice(waiting, 1):
-            running.add(client.compute(graph))

@@ -109,7 +109,7 @@ def test_a_process_that_cannot_start_ends_the_evaluation(
 def test_an_address_without_a_scheduler_is_refused(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actstore.evaluate.scoring.cluster._CONNECT_SECONDS", 1)
+    monkeypatch.setattr("actstore.dask_pool.pool._CONNECT_SECONDS", 1)
     with pytest.raises(
         InvalidInputError, match=r"No Dask scheduler answers at 'tcp://127.0.0.1:9'"
     ):
