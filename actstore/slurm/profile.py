@@ -112,6 +112,11 @@ class ClusterProfile(BaseModel):
         description="Copy the Hugging Face hub cache to `scratch` of every node that extracts, "
         "where it fits. Pays for few checkpoints that many workers read.",
     )
+    bind_gpus: bool = Field(
+        default=True,
+        description="Let srun show each worker its own GPU only. Set it to false where srun "
+        "refuses `--gpus-per-task=1`: workers then choose by their rank.",
+    )
     environment: Annotated[dict[str, str], AfterValidator(_no_secret)] = Field(
         default={},
         description="Environment variables of every job. $NAME in a value is the job's own.",
