@@ -51,3 +51,8 @@ class Share:
         shift %= self.of
         start, end = ((n * len(things) + shift) // self.of for n in (self.index, self.index + 1))
         return things[start:end]
+
+    def turned(self, by: int) -> Share:
+        """The share so many places on: of several things that are shared out one after the other,
+        so that not all the smallest parts are the same process's."""
+        return Share((self.index + by) % self.of, self.of)

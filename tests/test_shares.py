@@ -40,3 +40,8 @@ def test_a_share_is_read_as_it_is_written() -> None:
 def test_a_share_there_is_not_is_answered_with_what_to_write(text: str, says: str) -> None:
     with pytest.raises(InvalidInputError, match=says):
         Share.parse(text)
+
+
+def test_turned_shares_are_the_same_shares() -> None:
+    assert {Share(index, 3).turned(4) for index in range(3)} == {Share(i, 3) for i in range(3)}
+    assert Share(2, 3).turned(1) == Share(0, 3)
