@@ -72,6 +72,11 @@ def show_log(state: JobState, path: str, last: Sequence[str]) -> None:
     lines(*(last or ["(nothing yet)"]))
 
 
+def show_log_line(state: JobState, line: str) -> None:
+    """A new line in `actstore slurm logs --follow`."""
+    lines(f"{state.label}: {line}")
+
+
 def _why(one: JobState) -> str:
     code = "" if not one.failed or one.exit_code in (None, 0) else f"exit code {one.exit_code}"
     return ", ".join(filter(None, [code, one.reason])) or "–"

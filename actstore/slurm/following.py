@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from actstore.slurm.logs import NewLines, log_file
 from actstore.slurm.manifest import Manifest
@@ -12,14 +11,13 @@ from actstore.slurm.queue import JobState, job_states
 
 
 def follow(
-    manifest: Manifest, stages: Sequence[str], *, skip: Sequence[Path] = (), every: float = 1.0
+    manifest: Manifest, stages: Sequence[str], new: NewLines, *, every: float = 1.0
 ) -> Iterator[tuple[JobState, str]]:
     """New lines of the logs of these stages as they come, with whose they are, until all ended.
 
-    skip: logs of which what there is now is not wanted. every: seconds between two looks; the
+    new: what was read of them before. every: seconds between two looks; the
     queue is asked every ten looks, for its sake. Raises as job_states does.
     """
-    new = NewLines(skip)
     while True:
         states = [one for one in job_states(manifest) if one.stage in stages]
         ended = all(one.ended for one in states)

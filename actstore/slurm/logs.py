@@ -25,7 +25,7 @@ def log_files(manifest: Manifest, stage: str) -> list[Path]:
 
     Raises UnknownNameError for a stage that was not submitted.
     """
-    look_up("stage", stage, manifest.stages, "To see them all, run: actstore slurm status")
+    stages_of(manifest, [stage])
     asked = (
         log_file(manifest, stage, job_id, task)
         for job in manifest.jobs
@@ -33,6 +33,15 @@ def log_files(manifest: Manifest, stage: str) -> list[Path]:
         for job_id, task in job.parts()
     )
     return [path for path in asked if path.exists()]
+
+
+def stages_of(manifest: Manifest, asked: Sequence[str]) -> tuple[str, ...]:
+    """The stages that are asked for, all of the submission if none is.
+
+    Raises UnknownNameError for one that was not submitted.
+    """
+    how = "To see them all, run: actstore slurm status"
+    return tuple(look_up("stage", one, manifest.stages, how) for one in asked) or manifest.stages
 
 
 def last_lines(path: Path, n: int) -> list[str]:

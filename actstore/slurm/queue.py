@@ -78,6 +78,16 @@ def job_states(manifest: Manifest) -> list[JobState]:
     ]
 
 
+def failures_first(states: Sequence[JobState]) -> list[JobState]:
+    """Those that failed by themselves, then those that run, then all others, each in their order.
+
+    What was cancelled before it ran is no failure of its own, and comes last.
+    """
+    return sorted(
+        states, key=lambda one: 0 if one.failed and one.node else 1 if one.state == "RUNNING" else 2
+    )
+
+
 def living(jobs: Sequence[SubmittedJob]) -> list[JobState]:
     """Those jobs, and tasks of arrays, that wait or run. Raises as job_states does."""
     known = _of_queue(jobs)

@@ -6,6 +6,7 @@ import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from actstore.errors import ActstoreError, ClusterError, InvalidInputError
@@ -22,14 +23,19 @@ from actstore.slurm.queue import cancel, living, unfinished
 if TYPE_CHECKING:
     from actstore.slurm.jobs import Chain, Job
 
+_NONE: Mapping[str, str] = MappingProxyType({})
 
-def submit(chain: Chain, *, digest: str = "", again: bool = False) -> Manifest:
+
+def submit(
+    chain: Chain, *, files: Mapping[str, str] = _NONE, digest: str = "", again: bool = False
+) -> Manifest:
     """Write a chain's scripts to its folder and submit all its jobs; what was submitted.
 
     Each job waits for all tasks of those it comes after, and is cancelled by SLURM if one of them
     fails for good. The manifest is written after each job.
-    digest: of the resolved experiment, for the manifest. again: cancel what is still queued or
-    running of an earlier submission of that name beside this folder.
+    files: what the jobs read, by name in the run folder. digest: of the resolved experiment, for
+    the manifest. again: cancel what is still queued or running of an earlier submission of that
+    name beside this folder.
     Raises MissingDependencyError where there is no sbatch, InvalidInputError if jobs of an earlier
     submission are still queued or running, and ClusterError with sbatch's words if it refuses one:
     the others are cancelled then.
@@ -37,6 +43,8 @@ def submit(chain: Chain, *, digest: str = "", again: bool = False) -> Manifest:
     require("sbatch")
     _make_way(chain, again)
     write_scripts(chain)
+    for name, text in files.items():
+        (chain.folder / name).write_text(text, encoding="utf-8")
     manifest = begin_manifest(chain.folder, chain.name, digest, chain.profile.name)
     write_manifest(manifest)
     ids: dict[str, int] = {}

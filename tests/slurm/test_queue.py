@@ -90,7 +90,9 @@ def test_logs_are_those_of_this_submission_by_task(cluster: SlurmCluster, tmp_pa
     jobs = chain(tmp_path, shell("eval", task, resources=Resources(array=11)))
     wait_for_end(submit(jobs))
     manifest = submit(jobs)
-    followed = [(one.label, line) for one, line in follow(manifest, ["eval"], every=0.2)]
+    followed = [
+        (one.label, line) for one, line in follow(manifest, ["eval"], NewLines(), every=0.2)
+    ]
     assert ("eval[10]", "task 10 line 3") in followed
     assert len(followed) == len(set(followed))
     logs = log_files(manifest, "eval")

@@ -49,7 +49,7 @@ def test_a_job_that_waits_for_what_is_not_there_is_refused(tmp_path: Path) -> No
 def test_a_dry_run_prints_scripts_and_commands_and_writes_nothing(tmp_path: Path) -> None:
     jobs = chain(tmp_path, *STAGES)
     printed = dry_run(jobs)
-    assert printed.count("#!/bin/bash") == 4
+    assert printed.count("#!/usr/bin/env bash\n") == 4
     assert printed.splitlines()[-1].startswith("sbatch --parsable '--chdir=")
     assert "--dependency=afterok:ID_OF_EXTRACT:ID_OF_EVAL" in printed
     assert list(tmp_path.iterdir()) == []
