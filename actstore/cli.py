@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from actstore import __version__
-from actstore.commands import analysis, evaluation, extraction, fit_lens, lens, stores, texts, views
+from actstore.commands import (
+    analysis,
+    evaluation,
+    extraction,
+    fit_lens,
+    lens,
+    run,
+    slurm,
+    stores,
+    texts,
+    views,
+)
 
 app = typer.Typer(
     name="actstore",
@@ -26,6 +37,8 @@ app = typer.Typer(
     ),
 )
 
+app.command()(run.run)
+app.add_typer(slurm.app)
 app.command()(texts.suites)
 app.command()(texts.fetch)
 app.command()(texts.collect)
