@@ -22,12 +22,14 @@ class Document:
     """The override, as typed, by the place it sets."""
 
     def where(self, place: Place) -> str:
-        """`line 7`, or the override; of the nearest part around it that was written."""
+        """`line 7`, or the override; of the nearest part around it that was written, or in it."""
         around = [place[:end] for end in range(len(place), 0, -1)]
         if typed := next((self.overridden[one] for one in around if one in self.overridden), ""):
             return typed
-        line = self.line(place)
-        return f"line {line}" if line else ""
+        if line := self.line(place):
+            return f"line {line}"
+        inside = [typed for one, typed in self.overridden.items() if one[: len(place)] == place]
+        return inside[0] if inside else ""  # which began this section
 
     def line(self, place: Place) -> int:
         """Of the file, where the nearest part around a place stands; 0 if none does."""

@@ -88,7 +88,7 @@ def _problems(one: dict[str, Any]) -> Iterator[Problem]:
 def _unknown_key(place: Place) -> str:
     section = ".".join(map(str, place[:-1])) or "an experiment"
     key, keys = str(place[-1]), [*_model_at(place[:-1]).model_fields]
-    near = difflib.get_close_matches(key, keys, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
     elsewhere = [f"{name}.{key}" for name in _sections() if key in _model_at((name,)).model_fields]
     meant = [*near, *elsewhere]
     hint = f" Did you mean {' or '.join(meant)}?" if meant else ""
