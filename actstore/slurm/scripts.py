@@ -32,7 +32,9 @@ def render(chain: Chain, job: Job) -> str:
         "set -eo pipefail # and -u below: setup lines of clusters often read unset variables",
         *_settings(chain, job),
         "",
-        *_functions(chain.profile, job),
+        _bash("job"),
+        _bash("stopping"),
+        *_node_functions(chain.profile, job),
         "wait_before_retry",
         *_environment(chain.profile, job),
         *_node_preparation(chain.profile, job),
@@ -44,6 +46,24 @@ def render(chain: Chain, job: Job) -> str:
         "",
     )
     return "\n".join(parts)
+
+
+def preparation(profile: ClusterProfile) -> str:
+    """Bash that readies a job of one node whose script is not made here, as of Dask workers.
+
+    Environment, a folder on the node's own disk, `node_setup` and `setup`: what `render` does.
+    """
+    job = Job("dask", "dask", (), Resources())
+    lines = (
+        _bash("job"),
+        'told=""\nattend() { "$@"; }\n',
+        *_node_functions(profile, job),
+        *_environment(profile, job),
+        *_node_preparation(profile, job),
+        "trap clean_up EXIT",
+        *profile.setup,
+    )
+    return "\n".join(lines)
 
 
 def _check(chain: Chain, job: Job) -> None:
@@ -130,8 +150,8 @@ def _settings(chain: Chain, job: Job) -> Iterator[str]:
     yield f"retry_seconds={profile.retry_seconds}"
 
 
-def _functions(profile: ClusterProfile, job: Job) -> Iterator[str]:
-    yield _bash("stopping")
+def _node_functions(profile: ClusterProfile, job: Job) -> Iterator[str]:
+    """bash functions for what is done once on each node, and undone at the end."""
     if not _uses_node_folder(profile):
         yield "clean_up() { :; }\n"
         return

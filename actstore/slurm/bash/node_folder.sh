@@ -1,20 +1,27 @@
-# On every node $SCRATCH_FOLDER leads to a folder of this job on the node's own disk.
-export node_folder="/tmp/actstore-${job:-$$}"
+# On every node $SCRATCH_FOLDER leads to a folder of this run of the job on the node's own disk.
+export nodes_folder="/tmp/actstore-${job:-$$}"
+export node_folder="$nodes_folder-${SLURM_RESTART_COUNT:-0}"
 export SCRATCH_FOLDER="$node_folder/scratch"
 
 gigabytes_free() { df -Pk -- "$1" | awk 'NR == 2 { print int($4 / 1048576) }'; }
 
 remove_node_folder() {
-    if [ -L "$SCRATCH_FOLDER" ] && [ -O "$node_folder" ] && [ ! -L "$node_folder" ]; then
-        rm -rf -- "$(readlink -- "$SCRATCH_FOLDER")"
+    local folder="${1:-$node_folder}"
+    if [ -L "$folder/scratch" ] && [ -O "$folder" ] && [ ! -L "$folder" ]; then
+        rm -rf -- "$(readlink -- "$folder/scratch")"
     fi
-    rm -rf -- "$node_folder"
+    rm -rf -- "$folder"
 }
 
 make_node_folder() {
-    local base
-    remove_node_folder # of a run of this job that was killed
-    mkdir -m 700 -- "$node_folder"
+    local base run
+    for ((run = 0; run < ${SLURM_RESTART_COUNT:-0}; run++)); do # one that was killed may be left
+        remove_node_folder "$nodes_folder-$run"
+    done
+    if ! mkdir -m 700 -- "$node_folder"; then # two nodes of a simulated cluster are one machine
+        [ -O "$node_folder" ] && [ ! -L "$node_folder" ]
+        return
+    fi
     for base in ${scratch:+"$scratch"} "${TMPDIR:-/tmp}" /tmp; do
         if [ ! -d "$base" ] || [ ! -w "$base" ]; then
             say "not used for temporary files: $base is no folder to write to"

@@ -1,6 +1,3 @@
-say() { printf '%s %s: %s\n' "$(date '+%F %T')" "$(uname -n)" "$*"; }
-
-job="${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:-}}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"
 retries="$logs/$stage-$job.retries" # how often this job failed, and when
 phase='setup'
 pid=''  # of what is running now
@@ -35,10 +32,11 @@ attend() {
 requeue() {
     say "$1: back into the queue"
     if [ -n "$job" ] && scontrol requeue "$job"; then
-        sleep 30 || true # SLURM ends this shell before
+        sleep 30 & # SLURM ends this shell before
+        wait "$!"
         return
     fi
-    sleep 1 || true
+    sleep 1
     if [ "$told" = TERM ]; then return; fi # requeued, and ended together with scontrol
     say "ERROR: cannot requeue ${job:-what sbatch did not start}; submit it again"
 }
