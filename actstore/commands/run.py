@@ -52,8 +52,8 @@ def run(
 
     experiment = load_experiment(file, overrides or [])
     part = None if share is None else Share.parse(share)
+    require_files(experiment)
     if dry_run:
         lines(resolved_yaml(experiment), describe_run(experiment, names(stages)))
         return
-    require_files(experiment)
     run_experiment(experiment, names(stages), part, file=file)

@@ -89,6 +89,7 @@ def test_stages_and_overrides_choose_what_runs(write: Write) -> None:
     assert [event["stage"] for event in stage_events(store)] == ["collect"] * 2 + ["extract"] * 2
 
 
+@pytest.mark.slow
 def test_two_shares_are_everything_and_each_a_part(write: Write) -> None:
     file = write()
     experiment = load_experiment(file)
@@ -232,3 +233,22 @@ def test_only_eval_and_metrics_are_shared_out(write: Write) -> None:
     with pytest.raises(InvalidInputError, match="not collect, extract, report.*--stages eval"):
         run_experiment(load_experiment(file), share=Share(0, 2), file=file)
     assert not (file.parent / "tiny.zarr").exists()
+
+
+def test_a_signal_while_a_task_is_loaded_ends_collecting_and_keeps_the_tasks_before(
+    write: Write, small_hub: SmallHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+
+    def load(path: str, *arguments: Any, **options: Any) -> object:
+        loaded.append(path)
+        if len(loaded) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return small_hub.load_dataset(path, *arguments, **options)
+
+    monkeypatch.setattr("mteb.abstasks.abstask.load_dataset", load)
+    experiment = load_experiment(write(), ["tasks=[STSBenchmark,SICK-R,STS17]"])
+    with pytest.raises(StoppedError, match="SIGTERM"):
+        run_experiment(experiment, ["collect"])
+    assert len(loaded) == 2
+    assert open_store(experiment.store).tasks() == ["STSBenchmark"]

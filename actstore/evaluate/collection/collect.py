@@ -29,6 +29,7 @@ from actstore.evaluate.suites import catalogue
 from actstore.evaluate.suites.resolve import resolve_suite
 from actstore.evaluate.suites.selection import Suite, TaskSelection
 from actstore.progress import progress
+from actstore.stopping import stop_on_signals
 from actstore.store import NO_ROW, Json, Store
 
 _TEXTS_AT_ONCE = 200_000
@@ -66,7 +67,7 @@ def collect(store: Store, suite: Suite | str | Sequence[str]) -> CollectionRepor
     suite: as `resolve_suite` takes it. Tasks the store has are skipped; tasks collected before an
     interruption or beside others that fail stay. Raises UnknownNameError for an unknown suite or
     task, InvalidInputError for data that cannot be loaded; where that holds for some of several
-    tasks, PartlyDoneError after all others.
+    tasks, PartlyDoneError after all others. Raises StoppedError on SIGTERM and SIGUSR1.
     """
     began, before = time.monotonic(), len(store.text_rows())
     resolved = resolve_suite(suite)
@@ -86,11 +87,15 @@ def collect(store: Store, suite: Suite | str | Sequence[str]) -> CollectionRepor
 def _collect_tasks(store: Store, suite: str, todo: Sequence[TaskSelection]) -> None:
     pending, failed = _Pending(store), dict[str, ActstoreError]()
     try:
-        with progress(f"Collecting {suite}", len(todo), "task") as advance:
+        with (
+            stop_on_signals() as stop,
+            progress(f"Collecting {suite}", len(todo), "task") as advance,
+        ):
             for selection in todo:
                 try:
                     task = collect_task(selection)
                 except ActstoreError as error:
+                    stop.check()  # loading takes a signal for a fault of the data
                     failed[selection.name] = error
                 else:
                     pending.add(task)

@@ -45,6 +45,7 @@ def test_a_share_is_of_neighbouring_checkpoints_the_same_for_every_task(store: S
         assert _tasks(todo) == [*TASKS]
 
 
+@pytest.mark.slow
 def test_a_share_that_begins_after_another_ended_leaves_nothing_out(store: Store) -> None:
     first = evaluate(store, request_of(0, 2))
     second = evaluate(store, request_of(1, 2))
