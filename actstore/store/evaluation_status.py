@@ -5,10 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from actstore.store.results import EvaluationFailure
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from actstore.store.distinct import distinct
+from actstore.store.journal import read_fields
+from actstore.store.results import EvaluationFailure, in_training_order
+from actstore.store.storage import Storage
 
 if TYPE_CHECKING:
     from actstore.store.store import Store
+
+_FIELDS = pa.schema(
+    {
+        "at": pa.float64(),
+        "model": pa.string(),
+        "checkpoint": pa.string(),
+        "layer": pa.int64(),
+        "pooling": pa.string(),
+        "transform": pa.string(),
+        "task": pa.string(),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -41,11 +59,24 @@ class EvaluationStatus:
     failures: tuple[FailedUnit, ...]
 
 
-def evaluation_status(store: Store) -> EvaluationStatus:
-    """What is scored and what failed, as the score journals say."""
+def scored_units(storage: Storage) -> pa.Table:
+    """What is scored: at, model, checkpoint, layer, pooling, transform, task, each unit once."""
+    table = read_fields(storage, "scores/journal", _FIELDS)
+    place = table.schema.get_field_index("transform")  # early journals lack it
+    table = table.set_column(place, "transform", pc.fill_null(table["transform"], ""))
+    return distinct(table, _FIELDS.names[1:])
+
+
+def evaluation_status(store: Store, units: pa.Table | None = None) -> EvaluationStatus:
+    """What is scored and what failed, as the score journals say.
+
+    units: of `scored_units`, where they were read already.
+    """
+    units = scored_units(store.storage) if units is None else units
     key = ["model", "checkpoint", "pooling", "transform"]
-    groups = store.scores().groupby(key, sort=False)
+    groups = units.to_pandas().groupby(key, sort=False)
     counts = groups.agg(layers=("layer", "nunique"), tasks=("task", "nunique")).reset_index()
+    counts = in_training_order(counts, key).drop(columns="step")
     columns = [*FailedUnit.__dataclass_fields__]
     failures = store.evaluation_failures()[columns].to_dict("records")
     return EvaluationStatus(

@@ -54,6 +54,8 @@ class ShardProgress:
     """Of all workers together over the last minutes; None where nothing was committed."""
     seconds_left: float | None
     """At that pace; 0 where all is done, None where nobody is at work or no pace is known."""
+    shards_per_second: float | None = None
+    """Likewise."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ class _Look:
             return ShardProgress(done, total, None, left)
         if done < total and at_work:
             left = (total - done) / found.shards_per_second
-        return ShardProgress(done, total, found.tokens_per_second, left)
+        return ShardProgress(done, total, found.tokens_per_second, left, found.shards_per_second)
 
 
 @dataclass(frozen=True)
