@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import shutil
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 from dask_jobqueue.slurm import SLURMCluster, SLURMJob
 from distributed import Adaptive
+from distributed.core import Status
 from distributed.deploy.spec import SpecCluster
 from tornado.ioloop import PeriodicCallback
 
@@ -115,6 +117,14 @@ class _Job(SLURMJob):  # type: ignore[misc]  # dask-jobqueue has no types
             await super().start()
         except RuntimeError as error:
             self.refusal = _said_by_sbatch(str(error))
+            self.status = Status.running  # as far as its cluster goes: it is looked at later
+
+    async def close(self) -> None:
+        await super().close()
+        self.status = Status.closed
+
+    async def _submit_job(self, script: str) -> str:
+        return str(await self._call(["sbatch", script], env=_environment()))
 
 
 class _Adaptive(Adaptive):  # type: ignore[misc]
@@ -206,6 +216,16 @@ class _Cluster(SLURMCluster):  # type: ignore[misc]
                 f"the last was {job_id}. The end of {log}:\n{_tail(log)}\n"
                 "Is the profile's setup right, and can nodes reach this machine (its interface)?"
             )
+
+
+def _environment() -> dict[str, str]:
+    """Ours, less what SLURM told the job that this process may be in: a new job is another."""
+    kept = ("SLURM_CONF", "SLURM_CLUSTERS")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("SLURM_") or name in kept
+    }
 
 
 async def _queued() -> set[str] | None:
