@@ -5,11 +5,11 @@ Each reads options, calls one function and prints what it returns.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from actstore.errors import InvalidInputError
 from actstore.options import JsonOption, StoreArgument
 
 
@@ -23,19 +23,34 @@ def info(store: StoreArgument, json: JsonOption = False) -> None:
     as_json(described) if json else show_info(described)
 
 
-def status(store: StoreArgument, json: JsonOption = False) -> None:
-    """Say how far extraction and evaluation are, who is at work, and what went wrong."""
-    from actstore.present.status import show_evaluation_status, show_status
-    from actstore.present.terminal import as_json
-    from actstore.store import evaluation_status, extraction_status, open_store
+def status(
+    where: Annotated[
+        str,
+        typer.Argument(
+            metavar="STORE|FILE", help="A store, or an experiment file, which gives totals too."
+        ),
+    ],
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Look again and again, until all is done.")
+    ] = False,
+    every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 10.0,
+    json: JsonOption = False,
+) -> None:
+    """Say how far every stage is, how fast, until when; jobs, who is at work, what went wrong.
 
-    opened = open_store(store)
-    extracted, evaluated = extraction_status(opened), evaluation_status(opened)
-    if json:
-        as_json({**asdict(extracted), "evaluation": asdict(evaluated)})
-    else:
-        show_status(extracted)
-        show_evaluation_status(evaluated)
+    `--watch` ends with 0 when all is done, with 1 when something failed and nobody is at work.
+    """
+    from actstore.experiment.standing import standing_of
+    from actstore.experiment.watching import show_standing, watch_standing
+    from actstore.present.terminal import as_json
+
+    if watch and json:
+        raise InvalidInputError("Give --watch or --json, not both: JSON is of one moment.")
+    if watch:
+        last = watch_standing(lambda: standing_of(where), every)
+        raise typer.Exit(1 if last.failed else 0)
+    standing = standing_of(where)
+    as_json(standing.to_json()) if json else show_standing(standing)
 
 
 def verify(

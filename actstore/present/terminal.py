@@ -20,7 +20,11 @@ def as_json(value: Any) -> None:
     """Print dataclasses, lists and dicts as JSON on standard output."""
     plain = [asdict(v) if is_dataclass(v) and not isinstance(v, type) else v for v in _list(value)]
     document = plain if isinstance(value, list) else plain[0]
-    console.print_json(json.dumps(document, default=str, allow_nan=True))
+    text = json.dumps(document, default=str, allow_nan=True, indent=2, ensure_ascii=False)
+    if console.is_terminal:
+        console.print_json(text)
+    else:  # colouring takes as long as all else where it is long
+        console.file.write(f"{text}\n")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
