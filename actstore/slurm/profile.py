@@ -20,8 +20,8 @@ SHIPPED = Path(__file__).parent / "clusters"
 STAGES = ("collect", "extract", "eval", "metrics", "report")
 """Stages that a profile can have resources for."""
 
-_SECRET = r"[A-Za-z0-9_]*(?:TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIALS)S?"
-_ASSIGNED_SECRET = re.compile(rf"\b({_SECRET})=(?![\"']?\$)", re.IGNORECASE)
+_SECRET = r"\w*(?:TOKEN|KEYS?|SECRETS?|PASSWORD|PASSWD)"
+_ASSIGNED_SECRET = re.compile(rf"(?<![\w-])({_SECRET})=(?![\"']?\$)", re.IGNORECASE)
 _ELSEWHERE = (
     "Scripts are kept, and others can read them. Log in once instead (`hf auth login`), or export "
     "it in the shell that submits: jobs inherit that shell's environment."
@@ -33,10 +33,16 @@ def _no_secret(environment: dict[str, str]) -> dict[str, str]:
     for name, value in environment.items():
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise ValueError(f"{name!r} cannot be the name of an environment variable.")
-        if any(re.fullmatch(_SECRET, part, re.IGNORECASE) for part in name.split("_")):
+        if _is_secret(name):
             raise ValueError(f"{name} looks like a secret, which no profile may hold. {_ELSEWHERE}")
         _one_line(value)
     return environment
+
+
+def _is_secret(name: str) -> bool:
+    """HF_TOKEN and API_KEY_2 are, TOKENIZERS_PARALLELISM and HF_TOKEN_PATH are not."""
+    *_, last = parts = name.upper().split("_")
+    return last not in ("PATH", "FILE") and any(re.fullmatch(_SECRET, part) for part in parts)
 
 
 def _one_line(line: str) -> str:
@@ -80,7 +86,12 @@ class DaskSettings(BaseModel):
 class ClusterProfile(BaseModel):
     """What a cluster asks of every job: partitions and accounts, how to activate the software."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        hide_input_in_errors=True,  # it may be a secret
+    )
 
     name: str = Field(description="What commands call it; the file's name if left out.")
     description: str = Field(default="", description="One line for people.")

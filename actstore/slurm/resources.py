@@ -177,5 +177,5 @@ class Resources(BaseModel):
 
 def _gpus(gres: str) -> int:
     """GPUs among generic resources: `gpu:a100:4,nvme:1` -> 4, `gpu` -> 1."""
-    gpus = [part.split(":") for part in gres.split(",") if part.split(":")[0] == "gpu"]
-    return sum(int(last) if (last := re.sub(r"\(.*", "", p[-1])).isdigit() else 1 for p in gpus)
+    parts = [part.split(":") for part in re.sub(r"\(.*?\)", "", gres).split(",")]
+    return sum(int(p[-1]) if p[-1].isdigit() else 1 for p in parts if p[0] == "gpu")
