@@ -12,6 +12,18 @@ if TYPE_CHECKING:
     from actstore.slurm.manifest import Manifest
     from actstore.slurm.queue import JobState
 
+_MEANINGS = {
+    "BeginTime": "it was put back into the queue, and SLURM lets it wait a moment",
+    "Dependency": "it waits for the stages before it",
+    "DependencyNeverSatisfied": "a stage that it waits for failed or was cancelled",
+    "JobArrayTaskLimit": "as many of its tasks run at once as `at_once` allows",
+    "JobHeldAdmin": "an administrator holds it back",
+    "JobHeldUser": "it is held back; scontrol release lets it go on",
+    "Priority": "jobs before it in the queue wait too",
+    "Resources": "nothing of what it asks for is free now",
+}
+"""The reasons that SLURM gives most often."""
+
 
 def show_submission(manifest: Manifest) -> None:
     """`actstore slurm submit`."""
@@ -42,14 +54,15 @@ def show_jobs(manifest: Manifest, states: Sequence[JobState]) -> None:
     for one in states:
         alike.setdefault((one.stage, one.job_id, one.state, _why(one)), []).append(one)
     table(
-        ["stage", "job", "state", "tasks", "nodes", "for", "restarts", "why"],
+        ["stage", "job", "state", "tasks", "nodes", "for", "restarts"],
         [
-            (stage, str(job_id), state, _tasks(same), _nodes(same), _for(same), _most(same), why)
-            for (stage, job_id, state, why), same in alike.items()
+            (stage, str(job_id), state, _tasks(same), _nodes(same), _for(same), _most(same))
+            for (stage, job_id, state, _), same in alike.items()
         ],
         title=f"{manifest.experiment} on {manifest.cluster}, submitted {when(manifest.started)}",
     )
-    lines(f"Scripts and logs: {manifest.folder}")
+    reasons = {f"- {stage} {state}: {why}": None for (stage, _, state, why) in alike if why}
+    lines(*reasons, f"Scripts and logs: {manifest.folder}")
 
 
 def show_cancelled(manifest: Manifest, cancelled: Sequence[JobState]) -> None:
@@ -78,8 +91,10 @@ def show_log_line(state: JobState, line: str) -> None:
 
 
 def _why(one: JobState) -> str:
-    code = "" if not one.failed or one.exit_code in (None, 0) else f"exit code {one.exit_code}"
-    return ", ".join(filter(None, [code, one.reason])) or "–"
+    """Why it waits or failed: SLURM's word, to be looked up by, and what it means."""
+    if one.failed and one.exit_code:
+        return f"exit code {one.exit_code}"
+    return ": ".join(filter(None, [one.reason, _MEANINGS.get(one.reason)]))
 
 
 def _tasks(same: Sequence[JobState]) -> str:

@@ -194,10 +194,10 @@ def _of_logs(manifest: Manifest, jobs: Sequence[SubmittedJob]) -> dict[_Key, _Sa
     for job in jobs:
         for job_id, task in job.parts():
             last = " ".join(last_lines(log_file(manifest, job.stage, job_id, task), 1))
-            if f"stage {job.stage} is done" in last:
-                known[job_id, task] = _Said("COMPLETED", "says its log")
-            elif "ERROR: stage " in last:
-                known[job_id, task] = _Said("FAILED", f"says its log: {last}")
+            if last.endswith(f"stage {job.stage}: done"):
+                known[job_id, task] = _Said("COMPLETED", "as its log says")
+            elif f"ERROR: stage {job.stage}" in last and "back into the queue" not in last:
+                known[job_id, task] = _Said("FAILED", "as its log says")
     return known
 
 

@@ -72,6 +72,29 @@ def test_a_job_that_slurm_has_forgotten_is_unknown(cluster: SlurmCluster, tmp_pa
 
 
 @slurm
+def test_of_a_forgotten_job_the_end_of_its_log_tells(cluster: SlurmCluster, tmp_path: Path) -> None:
+    """As it is minutes after a job's end, where accounting is off."""
+    jobs = (
+        shell("collect", "true"),
+        shell("extract", "exit $SLURM_ARRAY_TASK_ID", resources=Resources(array=2)),
+    )
+    manifest = submit(chain(tmp_path, *jobs))
+    wait_for_end(manifest)
+    later = manifest
+    for job in manifest.jobs:
+        forgotten = replace(job, job_id=job.job_id + 5000)
+        later = replace(later, jobs=(*[one for one in later.jobs if one != job], forgotten))
+        for path in log_files(manifest, job.stage):
+            path.rename(path.with_name(path.name.replace(f"-{job.job_id}", f"-{forgotten.job_id}")))
+    states = {one.label: (one.state, one.reason) for one in job_states(later)}
+    assert states == {
+        "collect": ("COMPLETED", "as its log says"),
+        "extract[0]": ("COMPLETED", "as its log says"),
+        "extract[1]": ("FAILED", "as its log says"),
+    }
+
+
+@slurm
 def test_a_controller_that_does_not_answer_is_an_error_in_its_words(
     cluster: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
