@@ -10,6 +10,7 @@ from actstore.errors import (
     InvalidInputError,
     MissingShardsError,
     PartlyDoneError,
+    UnknownNameError,
     raise_failed,
 )
 from actstore.experiment.material import collect_material, rows_to_extract, sample_of
@@ -146,10 +147,13 @@ def _measure(
     from actstore.metrics import compute_metrics, fit_lens
     from actstore.present.fitted_lenses import show_fits
     from actstore.present.reports import show_metrics
+    from actstore.store.leases import alone
 
     fits = lens_fit_request(experiment, one, checkpoints, share)
     if fits is not None:
-        fitted = fit_lens(store, fits)
+        # Of two processes that fit the same lenses, one would rewrite what the other reads.
+        with alone(store.storage, f"lenses/{fits.model}/{share or 'all'}"):
+            fitted = fit_lens(store, fits)
         if fitted.fits:
             show_fits(fitted)
     report = compute_metrics(store, metrics_request(experiment, one, checkpoints, share))
@@ -180,7 +184,12 @@ def _extracted(store: Store, experiment: Experiment, one: ModelSection) -> tuple
         raise MissingShardsError(
             f"{store.url} holds no states of {name}. Run the stage extract first: --stages extract"
         )
-    asked = select_checkpoints(one.checkpoints or experiment.checkpoints, lambda: known)
+    try:
+        asked = select_checkpoints(one.checkpoints or experiment.checkpoints, lambda: known)
+    except (InvalidInputError, UnknownNameError) as error:  # `last:50` of 30 that are there
+        raise MissingShardsError(
+            f"Of {name} in {store.url}: {error} Run the stage extract first: --stages extract"
+        ) from error
     if missing := [checkpoint for checkpoint in asked if checkpoint not in known]:
         raise MissingShardsError(
             f"{store.url} holds no states of {name} at {_some(missing)}. Run the stage extract "

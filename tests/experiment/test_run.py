@@ -179,6 +179,14 @@ def test_checkpoints_that_were_not_extracted_are_named(write: Write) -> None:
         run_experiment(load_experiment(file), ["eval"])
 
 
+@pytest.mark.parametrize("selection", ["last:3", "step2*"])
+def test_checkpoints_that_cannot_be_told_yet_are_too(write: Write, selection: str) -> None:
+    file = write()
+    run_experiment(load_experiment(file, ["checkpoints=step10"]), ["collect", "extract"])
+    with pytest.raises(MissingShardsError, match=r"Of neox in .* Run the stage extract first"):
+        run_experiment(load_experiment(file, [f"checkpoints={selection}"]), ["metrics"])
+
+
 def test_a_stage_that_fails_is_named_and_those_after_it_do_not_run(write: Write) -> None:
     file = write()
     one = load_experiment(file, ["checkpoints=[step0,step11]"])

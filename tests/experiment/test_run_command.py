@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import typer
@@ -92,3 +93,24 @@ def test_a_stopped_run_ends_with_75_and_goes_on(write: Write, sent: signal.Signa
     assert sent.name in said
     assert subprocess.run(command, env=os.environ, capture_output=True).returncode == 0
     assert len(open_store(file.parent / "texts.zarr").metric_table()) == 3 * 4
+
+
+@pytest.mark.slow
+def test_ranks_that_start_together_join_and_share_one_store(write: Write) -> None:
+    file = write(TEXTS)
+    store = file.parent / "texts.zarr"
+    assert call(file, "--stages=collect").exit_code == 0
+    ranks = [
+        _start(file, "extract", SLURM_STEP_NUM_TASKS="2", SLURM_PROCID=rank, SLURM_LOCALID=rank)
+        for rank in "01"
+    ]
+    assert [rank.wait() for rank in ranks] == [0, 0]
+    shares = [_start(file, "metrics", f"--share={index}/2") for index in range(2)]
+    assert [share.wait() for share in shares] == [0, 0]
+    assert len(open_store(store).metric_table()) == 3 * 4
+    assert len(open_store(store).experiments()) == 1
+
+
+def _start(file: Path, stage: str, *options: str, **variables: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "actstore", "run", str(file), "--stages", stage, *options]
+    return subprocess.Popen(command, env={**os.environ, **variables}, stdout=subprocess.DEVNULL)
