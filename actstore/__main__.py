@@ -23,6 +23,9 @@ _EXTRAS = {
     "distributed": "metrics",
     "scipy": "metrics",
     "matplotlib": "report",
+    "pydantic": "slurm",
+    "yaml": "slurm",
+    "dask_jobqueue": "slurm",
 }
 """The extra that brings a package."""
 
