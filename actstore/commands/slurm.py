@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from actstore.commands.run import ExperimentArgument, OverridesArgument
 from actstore.inputs import names
 from actstore.options import JsonOption
 
@@ -20,7 +21,6 @@ app = typer.Typer(
     "**cancel**.",
 )
 
-ExperimentArgument = Annotated[Path, typer.Argument(metavar="FILE", help="An experiment file.")]
 RunArgument = Annotated[
     Path,
     typer.Argument(
@@ -32,10 +32,7 @@ RunArgument = Annotated[
 @app.command()
 def submit(
     file: ExperimentArgument,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Set instead: extract.dtype=float32."),
-    ] = None,
+    overrides: OverridesArgument = None,
     cluster: Annotated[
         str | None,
         typer.Option(help="Cluster profile: a name or a file; the experiment's if left out."),

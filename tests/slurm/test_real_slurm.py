@@ -55,7 +55,7 @@ MEASURED = """\
 name: measured
 store: measured.zarr
 model: ./neox
-checkpoints: [step0, step10]
+checkpoints: [step0, step10, step20]
 texts: {file: texts.txt}
 extract: {devices: cpu, threads: 1, batch_tokens: 32}
 metrics: {metrics: [effective_rank]}
@@ -166,10 +166,10 @@ def test_what_was_cancelled_in_the_middle_is_submitted_again_and_finishes(
 ) -> None:
     assert run("slurm submit measured.yaml")[0] == 0
     first = find_submission("measured.yaml")
-    wait_until(lambda: some_shards(tmp_path / "measured.zarr"), 120, lambda: str(job_states(first)))
     code, _, err = run("slurm submit measured.yaml extract.batch_tokens=64")
     assert code == 2
-    assert "measured was submitted before and is not finished: extract (job" in err
+    assert "measured was submitted before and is not finished: collect (job" in err
+    wait_until(lambda: some_shards(tmp_path / "measured.zarr"), 120, lambda: str(job_states(first)))
     code, out, err = run("slurm cancel measured.yaml")
     assert (code, err) == (0, "")
     assert "Cancelled: extract (job" in out

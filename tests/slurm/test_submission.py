@@ -12,6 +12,7 @@ from actstore.slurm.manifest import manifests_of, read_manifest
 from actstore.slurm.queue import cancel, job_states
 from actstore.slurm.resources import Resources
 from actstore.slurm.submission import dry_run, sbatch_command, submit
+from benchmarks.slurm import submissions
 from tests.support.slurm.chains import chain, shell, wait_for, wait_for_end
 from tests.support.slurm.cluster import SlurmCluster
 
@@ -192,3 +193,10 @@ def test_a_manifest_is_found_from_its_store_and_survives_being_moved(tmp_path: P
     with pytest.raises(InvalidInputError, match="Nothing was submitted from"):
         read_manifest(tmp_path)
     assert [path.name for path in folder.iterdir()] == ["manifest.json"]
+
+
+@slurm
+def test_the_benchmark_submits_four_stages(cluster: SlurmCluster, tmp_path: Path) -> None:
+    assert len(submissions(tmp_path, cluster, rounds=1)) == 1
+    (manifest,) = manifests_of(tmp_path / "benchmark.zarr")
+    assert manifest.stages == ("collect", "extract", "eval", "report")
