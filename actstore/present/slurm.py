@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from actstore.present.terminal import duration, lines, table, when
@@ -41,10 +42,12 @@ def show_submission(manifest: Manifest) -> None:
         ],
         title=f"{manifest.experiment} on {manifest.cluster}: {len(manifest.jobs)} jobs submitted",
     )
-    folder = manifest.folder
+    folder = quote(str(manifest.folder))
     lines(
-        f"Scripts and logs: {folder}",
-        f"Next: actstore slurm status {folder} | logs {folder} --follow | cancel {folder}",
+        f"Scripts and logs: {manifest.folder}",
+        f"How it stands:    actstore slurm status {folder}",
+        f"What it writes:   actstore slurm logs {folder} --follow",
+        f"To end it:        actstore slurm cancel {folder}",
     )
 
 
@@ -92,6 +95,8 @@ def show_log_line(state: JobState, line: str) -> None:
 
 def _why(one: JobState) -> str:
     """Why it waits or failed: SLURM's word, to be looked up by, and what it means."""
+    if one.state == "CANCELLED" and one.reason != "DependencyNeverSatisfied":
+        return ""  # it keeps the reason for which it waited
     if one.failed and one.exit_code:
         return f"exit code {one.exit_code}"
     return ": ".join(filter(None, [one.reason, _MEANINGS.get(one.reason)]))

@@ -117,7 +117,8 @@ def _make_way(chain: Chain, again: bool) -> None:
     alive = living(jobs)
     if alive and not again:
         ids = {one.job_id for one in alive}
-        folder = next(m.folder for m in earlier if ids & {job.job_id for job in m.jobs})
+        latest = next(m for m in earlier if ids & {job.job_id for job in m.jobs})
+        folder = shlex.quote(str(latest.folder))
         raise InvalidInputError(
             f"{chain.name} was submitted before and is not finished: {unfinished(alive)}. "
             f"See: actstore slurm status {folder}. End it: actstore slurm cancel {folder}. "
