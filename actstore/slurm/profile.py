@@ -135,6 +135,7 @@ class ClusterProfile(BaseModel):
     signal_seconds: int = Field(
         default=120,
         ge=1,
+        le=65535,
         description="So long before the time limit jobs are told to stop and requeue.",
     )
     max_requeues: int = Field(

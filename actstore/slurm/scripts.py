@@ -41,7 +41,7 @@ def render(chain: Chain, job: Job) -> str:
         *chain.profile.setup,
         "",
         "set -u",
-        f"phase={shlex.quote(job.command[0])}",
+        f"phase={shlex.quote(Path(job.command[0]).name)}",
         f"attend {_command(chain.profile, job)}",
         "",
     )

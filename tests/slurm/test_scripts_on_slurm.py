@@ -61,6 +61,19 @@ def test_what_is_told_to_stop_requeues_itself_and_goes_on(
     assert logs(manifest, "then").startswith("after all")
 
 
+def test_what_is_preempted_goes_on_when_there_is_room(
+    cluster: SlurmCluster, tmp_path: Path
+) -> None:
+    low = shell("low", UNTIL_TOLD, resources=Resources(partition="lowprio").over(GPUS), launch=True)
+    preempted = submit(chain(tmp_path / "low", low))
+    wait_for_words(preempted, "low", "run 0", 4)
+    high = shell("high", "sleep 1", resources=Resources(exclusive=True).over(GPUS), launch=True)
+    preempting = submit(chain(tmp_path / "high", high))
+    assert wait_for_end(preempting) == {"high": "COMPLETED"}
+    assert wait_for_end(preempted) == {"low": "COMPLETED"}
+    assert len(re.findall("run 1", logs(preempted, "low"))) == 4
+
+
 @pytest.mark.parametrize("launch", [False, True], ids=["by itself", "through srun"])
 def test_what_is_cancelled_does_not_requeue_itself(
     cluster: SlurmCluster, tmp_path: Path, launch: bool
