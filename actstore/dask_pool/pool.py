@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -142,9 +144,13 @@ def _here(place: DaskPlace, needs: WorkerNeeds) -> Iterator[DaskPool]:
 
 @contextmanager
 def _on_slurm(place: DaskPlace, needs: WorkerNeeds) -> Iterator[DaskPool]:
+    try:
+        from actstore.dask_pool.slurm_jobs import worker_jobs
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"--dask slurm needs {error.name}. Run: pip install 'actstore[slurm]'"
+        ) from error
     from distributed import Client
-
-    from actstore.dask_pool.slurm_jobs import worker_jobs
 
     assert place.jobs is not None
     shown = place.dashboard and _has_dashboard()
@@ -162,8 +168,9 @@ def _at_address(address: str) -> Iterator[DaskPool]:
     from distributed import Client
 
     try:
+        _greet(address)
         client = Client(address, timeout=_CONNECT_SECONDS)
-    except (OSError, TimeoutError, ValueError) as error:
+    except (OSError, TimeoutError, ValueError, TypeError) as error:  # TypeError: no certificates
         raise InvalidInputError(
             f"No Dask scheduler answers at {address!r} within {_CONNECT_SECONDS} s "
             f"({type(error).__name__}). Give its address as it printed it, such as "
@@ -173,6 +180,25 @@ def _at_address(address: str) -> Iterator[DaskPool]:
         pool = DaskPool(client, lambda: _n_threads(client))
         _wait(pool, 1, f"{address} has no workers yet; start some: dask worker {address}")
         yield pool
+
+
+def _greet(address: str) -> None:
+    """Raise unless a scheduler answers in time: Client waits for ever where something is silent."""
+    from distributed.core import connect
+    from distributed.security import Security
+
+    if not address.startswith(("tcp://", "tls://")):
+        return
+
+    async def greet() -> None:
+        security = Security().get_connection_args("client")
+        comm = await asyncio.wait_for(
+            connect(address, timeout=_CONNECT_SECONDS, **security), _CONNECT_SECONDS
+        )
+        comm.abort()
+
+    with ThreadPoolExecutor(1) as thread:  # a notebook's own thread has a loop that runs
+        thread.submit(asyncio.run, greet()).result()
 
 
 def _wait(pool: DaskPool, n: int, why: str) -> None:
