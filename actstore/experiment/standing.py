@@ -141,7 +141,7 @@ def _submission(url: str, experiment: str | None) -> Submission | None:
     from actstore.slurm.manifest import manifests_of
     from actstore.slurm.queue import failures_first, job_states
 
-    found = [m for m in manifests_of(url) if experiment in (None, m.experiment)]
+    found = [m for m in manifests_of(url) if m.jobs and experiment in (None, m.experiment)]
     if not found:
         return None
     manifest = found[0]
