@@ -1,4 +1,4 @@
-"""Numbers of a run over time, for TensorBoard and Weights & Biases, where an experiment asks for it.
+"""Numbers of a run over time, for TensorBoard and Weights & Biases, where they are asked for.
 
 Off unless asked for; neither package is imported before. What the store holds never depends on it.
 """

@@ -1,6 +1,6 @@
 """`actstore status` of a large store, process start included, against reading its ledgers' bytes.
 
-    python -m benchmarks.status [--checkpoints 154 --shards 60000 --scores 32 --metrics 60]
+    python -m benchmarks.status [--checkpoints 154 --shards 60000 --tasks 32 --metrics 30]
 
 The store has commit records and empty objects for its shards, without states. Its texts are short,
 so that it fits anywhere: status reads no texts.
@@ -9,10 +9,12 @@ so that it fits anywhere: status reads no texts.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,9 +74,6 @@ def build(folder: Path, size: Size) -> Store:
 def _commit(store: Store, prefix: str, size: Size, *, last: bool) -> None:
     """Empty objects and their records, as `Ledger.commit` makes them."""
     # Written here, not by append_records, whose journals would all be of this one process.
-    import json
-    import time
-
     now = time.time() - (0 if last else 86_400)
     lines: list[list[str]] = [[] for _ in range(_WRITERS)]
     for array in (f"{pooling}_pool" for pooling in _POOLINGS):

@@ -44,12 +44,13 @@ def test_tensorboard_reads_what_was_logged(tmp_path: Path) -> None:
 def test_an_error_inside_the_block_passes_and_what_was_logged_stays(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    with (
-        pytest.raises(RuntimeError, match="the run's own"),
-        tracking(Tracking(tensorboard=tmp_path), "demo", {}) as tracker,
-    ):
-        tracker.log(0, {"x": 1.0})
-        raise RuntimeError("the run's own")
+    def fail() -> None:
+        with tracking(Tracking(tensorboard=tmp_path), "demo", {}) as tracker:
+            tracker.log(0, {"x": 1.0})
+            raise RuntimeError("the run's own")
+
+    with pytest.raises(RuntimeError, match="the run's own"):
+        fail()
     assert len(EventAccumulator(str(tmp_path / "demo")).Reload().Tensors("x")) == 1
 
 
