@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from actstore.dask_pool.places import WorkerJobs
 from actstore.slurm.profile import ClusterProfile, load_profile
 from actstore.slurm.resources import Resources
-from actstore.slurm.shell import expanded
+from actstore.slurm.scripts import preparation
 
 
 def worker_jobs(
@@ -21,13 +21,9 @@ def worker_jobs(
     """
     profile = load_profile(cluster) if isinstance(cluster, str) else cluster
     resources = profile.resources(stage, special)
-    exported = [
-        f"export {name}={expanded(value, of=f'environment.{name} of cluster {profile.name!r}')}"
-        for name, value in profile.environment.items()
-    ]
     return WorkerJobs(
         options=tuple(_options(resources)),
-        setup=(*exported, *profile.setup),
+        setup=tuple(preparation(profile).splitlines()),
         processes=profile.dask.processes,
         maximum_jobs=profile.dask.maximum_jobs,
         memory=resources.memory or None,

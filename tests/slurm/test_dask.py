@@ -16,7 +16,7 @@ from actstore.slurm.dask import worker_jobs
 from actstore.slurm.profile import load_profile
 from actstore.slurm.resources import Resources
 
-GOLDEN = Path(__file__).parent / "golden" / "dask-worker.sbatch"
+GOLDEN = Path(__file__).parent / "dask-worker.sbatch"
 PROFILE = """\
 name: here
 default: {partition: cpu, account: group, time: "2:00:00", extra: ["--mail-user=a b"]}
