@@ -87,6 +87,7 @@ _PATHS: Mapping[Place, Callable[[object], bool]] = {
     ("texts", "file"): _is_path,
     ("tokens", "texts"): _is_text_file,
     ("report", "out"): _is_path,
+    ("tracking", "tensorboard"): _is_path,
     ("cluster", "profile"): _is_yaml,
 }
 """Which values are paths, and which of them only if they look so."""

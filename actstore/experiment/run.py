@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from actstore.errors import ActstoreError, InvalidInputError, NotAStoreError, StoppedError
+from actstore.experiment.asked import asked_of
 from actstore.experiment.record import experiment_digest, record_experiment
-from actstore.experiment.schema import Experiment, Stage
+from actstore.experiment.schema import Experiment, Stage, TrackingSection
 from actstore.experiment.stages import SHARED, ordered, run_stage
 from actstore.inputs import store_for
 from actstore.present.terminal import lines
@@ -18,6 +20,8 @@ from actstore.shares import Share
 from actstore.stopping import stop_on_signals
 from actstore.store import Store, open_store
 from actstore.store.runs import RunLog
+from actstore.store.stage_status import overview
+from actstore.tracking import Tracker, Tracking, tracking
 
 STAGE_EVENT = "stage"
 """Of a store's run log: `stage`, `state` (began, finished, failed, stopped), `experiment` (its
@@ -44,16 +48,19 @@ def run_experiment(
     with stop_on_signals() as stop:
         store = _store(experiment, chosen)
         log = _begin_log(store, experiment, chosen, share)
-        for place, stage in enumerate(chosen):
-            if len(chosen) > 1:
-                lines(f"Stage {place + 1} of {len(chosen)}: {stage}")
-            with _logged(log, experiment, stage, share), _named(chosen[place:], file):
-                try:
-                    run_stage(store, experiment, stage, share)
-                except Exception:
-                    stop.check()  # a library may have made another error of it
-                    raise
-                stop.check()
+        with _tracker(experiment, share) as tracker:
+            for place, stage in enumerate(chosen):
+                if len(chosen) > 1:
+                    lines(f"Stage {place + 1} of {len(chosen)}: {stage}")
+                with _logged(log, experiment, stage, share), _named(chosen[place:], file):
+                    try:
+                        run_stage(store, experiment, stage, share)
+                    except Exception:
+                        stop.check()  # a library may have made another error of it
+                        raise
+                    stop.check()
+                if experiment.tracking != TrackingSection():
+                    tracker.log(place, _done(store, experiment))
 
 
 def describe_run(experiment: Experiment, stages: Sequence[str] = ()) -> str:
@@ -72,6 +79,21 @@ def describe_run(experiment: Experiment, stages: Sequence[str] = ()) -> str:
             f"  on {texts}; poolings {', '.join(experiment.poolings)}",
         ]
     )
+
+
+def _tracker(experiment: Experiment, share: Share | None) -> AbstractContextManager[Tracker]:
+    """Where the experiment's numbers go; to nowhere unless it says so."""
+    asked = experiment.tracking
+    folder = Path(asked.tensorboard) if asked.tensorboard else None
+    run = "-".join([experiment.name, "all" if share is None else str(share).replace("/", "of")])
+    settings = {"experiment": experiment_digest(experiment), "store": experiment.store}
+    return tracking(Tracking(folder, asked.wandb), f"{run}-{os.getpid()}", settings)
+
+
+def _done(store: Store, experiment: Experiment) -> dict[str, float]:
+    """How much of each stage is done, by `extract/done`."""
+    stages = overview(store, asked_of(experiment, store)).stages
+    return {f"{one.stage}/done": float(one.done) for one in stages}
 
 
 def _require_shared(stages: Sequence[Stage], share: Share | None, file: Path | None) -> None:

@@ -210,6 +210,15 @@ class ReportSection(Section):
     """The page to write; `<name>.html` beside the store if left out."""
 
 
+class TrackingSection(Section):
+    """Where counts of what is done are sent, after each stage; off unless asked for."""
+
+    tensorboard: str | None = None
+    """A folder for TensorBoard, which gets one inside it for each run."""
+    wandb: str | None = None
+    """A project of Weights & Biases; who one is there stands in the environment."""
+
+
 class ClusterSection(Section):
     """What `actstore slurm submit` asks SLURM for."""
 
@@ -260,6 +269,8 @@ class Experiment(Section):
     """What is measured."""
     report: Annotated[ReportSection, BeforeValidator(forms.section)] = ReportSection()
     """The page that is drawn."""
+    tracking: Annotated[TrackingSection, BeforeValidator(forms.section)] = TrackingSection()
+    """Where counts of what is done are sent."""
     stages: Stages = STAGES
     """Which stages run, always in this order; without `eval` where there are `texts`."""
     cluster: Annotated[ClusterSection, BeforeValidator(forms.section)] = ClusterSection()

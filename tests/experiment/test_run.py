@@ -78,6 +78,19 @@ def test_run_again_it_computes_nothing(finished: Path, capsys: pytest.CaptureFix
     assert {p: p.stat().st_mtime_ns for p in finished.parent.rglob("*_pool/c.*")} == arrays
 
 
+def test_what_is_done_is_sent_where_it_is_asked_for(finished: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    experiment = load_experiment(finished, [f"tracking.tensorboard={tmp_path / 'board'}"])
+    run_experiment(experiment, ["eval", "report"], file=finished)
+    [run] = (tmp_path / "board").iterdir()
+    assert run.name.startswith("tiny-all-")
+    events = EventAccumulator(str(run)).Reload()
+    [*_, last] = events.Tensors("eval/done")
+    assert (last.step, last.tensor_proto.float_val[0]) == (1, N_SCORES)
+
+
 def test_stages_and_overrides_choose_what_runs(write: Write) -> None:
     file = write()
     one = load_experiment(file, ["checkpoints=step10", "layers=2"])
