@@ -16,7 +16,7 @@ _ADDRESS = re.compile(r"[a-z]+://[^\s/]\S*")
 
 @dataclass(frozen=True)
 class WorkerJobs:
-    """SLURM jobs that run Dask workers, each process with one thread."""
+    """SLURM jobs that run Dask workers, each process one call at a time."""
 
     options: tuple[str, ...]
     """What sbatch is asked for, `--partition=cpu`; how many cores is added."""
@@ -61,6 +61,8 @@ class WorkerNeeds:
     """Absolute: workers have other working folders."""
     packages: tuple[str, ...] = ()
     """Of the same version as here, besides actstore."""
+    threads: int = 1
+    """Cores that a worker of our own computes with."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables that workers of our own find when they start."""
 

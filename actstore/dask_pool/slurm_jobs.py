@@ -75,7 +75,7 @@ def _settings(jobs: WorkerJobs, needs: WorkerNeeds, logs: Path) -> dict[str, Any
         "--job-name=actstore-dask",
         *jobs.options,
         "--ntasks=1",
-        f"--cpus-per-task={jobs.processes}",
+        f"--cpus-per-task={jobs.processes * needs.threads}",
         f"--output={logs}/worker-%j.out",
     )
     exported = [f"export {name}={shlex.quote(v)}" for name, v in needs.environment.items()]

@@ -13,22 +13,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from actstore.dask_pool import slurm_jobs
 from actstore.dask_pool.places import SLURM, DaskPlace, WorkerJobs, WorkerNeeds
 from actstore.dask_pool.pool import DaskPool, dask_pool
 from actstore.errors import ClusterError, InvalidInputError, MissingDependencyError
+from actstore.evaluate import EvaluationRequest, evaluate
 from actstore.metrics import MetricsRequest, compute_metrics
 from actstore.store import open_store
 from tests.metrics.small_store import MODEL, SmallStore, small_store
+from tests.support.mteb_data import use_small_hub
 from tests.support.slurm.cluster import SlurmCluster, wait_until
+from tests.support.vector_store import MODEL as VECTORS
+from tests.support.vector_store import suite_of, vector_store
 
 METRICS = ("effective_rank", "curvature", "lens_entropy", "linear_cka", "uniformity")
 JOBS = WorkerJobs(
-    options=("--partition=cpu,gpu", "--mem=700M", "--time=0-0:10"),
+    options=("--partition=cpu,gpu", "--mem=2500M", "--time=0-0:10"),
     maximum_jobs=2,
-    memory="700M",
+    memory="2500M",  # workers import this file, and mteb with it
     interface="lo",
 )
 
@@ -97,6 +102,24 @@ def test_metrics_of_slurm_workers_are_those_of_one_process(
     ours, theirs = (table.set_index(key)["value"].sort_index() for table in (found, expected))
     assert ours.to_dict() == pytest.approx(theirs.to_dict(), rel=1e-6, nan_ok=True)
     assert "Dask dashboard: http://" in capfd.readouterr().err
+    ends(cluster)
+
+
+@pytest.mark.slurm
+@pytest.mark.slow
+def test_scores_of_slurm_workers_are_those_of_one_process(
+    cluster: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_small_hub(monkeypatch)
+    store = vector_store(tmp_path, suite_of("STSBenchmark"))
+    request = EvaluationRequest(VECTORS, "small", poolings=("mean",))
+    assert evaluate(store, request).failures == ()
+    expected = store.scores().drop(columns=["evaluation_seconds"])
+    again = replace(request, dask=SLURM, worker_jobs=JOBS, overwrite=True)
+    report = evaluate(store, again)
+    assert (report.evaluated, report.failures) == (3, ())
+    found = open_store(store.url).scores().drop(columns=["evaluation_seconds"])
+    pd.testing.assert_frame_equal(found, expected)
     ends(cluster)
 
 

@@ -33,7 +33,7 @@ def scoring_on_dask(
     What a lost worker was at runs again elsewhere; a batch that loses several fails. Raises as
     `dask_pool` does, InvalidInputError for workers that have not the versions scores depend on.
     """
-    needs = WorkerNeeds(store, SCORING, process_environment(conditions))
+    needs = WorkerNeeds(store, SCORING, conditions.threads, process_environment(conditions))
     with dask_pool(place, needs) as pool:
         yield _outcomes(pool, store, conditions, units)
 
@@ -44,11 +44,11 @@ def _outcomes(
     def start(client: Any, batch: Sequence[Unit]) -> Any:
         return client.submit(_score, str(store), conditions, batch, pure=False)
 
-    for batch, future in pool.results(_batches(units, pool.count()), start):
-        yield from _found(future, batch)
+    for batch, future in pool.results(batches(units, pool.count()), start):
+        yield from found_by(future, batch)
 
 
-def _batches(units: Sequence[Unit], n_workers: int) -> Iterator[tuple[Unit, ...]]:
+def batches(units: Sequence[Unit], n_workers: int) -> Iterator[tuple[Unit, ...]]:
     """Units of one task each, a few batches of it for every worker."""
     for _, group in groupby(units, key=lambda unit: unit.task.name):
         of_task = list(group)
@@ -58,7 +58,8 @@ def _batches(units: Sequence[Unit], n_workers: int) -> Iterator[tuple[Unit, ...]
             yield tuple(of_task[start : start + size])
 
 
-def _found(future: Any, batch: Sequence[Unit]) -> list[UnitOutcome]:
+def found_by(future: Any, batch: Sequence[Unit]) -> list[UnitOutcome]:
+    """The outcomes of a batch; where the batch itself failed, of every unit that error."""
     error = error_of(future)
     if error is None:
         found: list[UnitOutcome] = future.result()
