@@ -94,8 +94,10 @@ _VALUES = st.recursive(
     | st.floats(allow_nan=False)
     | st.sampled_from(_TRAPS)
     | st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])),
-    lambda inside: st.lists(inside, max_size=3)
-    | st.dictionaries(st.sampled_from(["a", "b", "no", "1"]), inside, max_size=3),
+    lambda inside: (
+        st.lists(inside, max_size=3)
+        | st.dictionaries(st.sampled_from(["a", "b", "no", "1"]), inside, max_size=3)
+    ),
     max_leaves=8,
 )
 
