@@ -151,11 +151,10 @@ class Finder:
     def _views(self, metrics: tuple[AnyMetric, ...]) -> Iterator[Source]:
         names = self.request.view_sets or tuple(self.store.views())
         if not names:
-            url, model = self.store.url, self.group.model
+            url = self.store.url
             raise MissingShardsError(
                 f"{url} has no views of its texts. Make them: actstore views {url} --views 16, "
-                f"then extract them: actstore extract {url} --model {model} "
-                f"--checkpoints {self.group.checkpoint}"
+                "then run the same actstore extract command again: it adds their states."
             )
         for name in names:
             views = self.store.view_set(name)
