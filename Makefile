@@ -31,7 +31,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 docs: setup ## the pages that are generated from the code
-	$(BIN)/python -c "from actstore.store.schema import to_markdown; print(to_markdown(), end='')" > docs/store-format.md
+	$(BIN)/python -c "from actstore.store.schema_page import schema_page; print(schema_page(), end='')" > docs/store-format.md
 	$(BIN)/python -c "from actstore.metrics import metrics_page; print(metrics_page(), end='')" > docs/metrics.md
 	$(BIN)/python -c "from actstore.experiment.documentation import experiment_page; print(experiment_page(), end='')" > docs/experiment.md
 	$(BIN)/python -c "from actstore.experiment.json_schema import schema_file; print(schema_file(), end='')" > docs/experiment.schema.json

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import zarr
 
-from actstore.store.schema import GROUPS, POOLED, to_markdown
+from actstore.store.schema import GROUPS, POOLED
+from actstore.store.schema_page import schema_page
 from tests.support.states import known_store
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_the_format_page_is_generated_from_the_declarations() -> None:
-    assert (DOCS / "store-format.md").read_text() == to_markdown()
+    assert (DOCS / "store-format.md").read_text() == schema_page()
 
 
 def test_what_is_on_disk_is_what_is_declared(tmp_path: Path) -> None:

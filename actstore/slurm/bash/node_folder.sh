@@ -1,4 +1,6 @@
 # On every node $SCRATCH_FOLDER leads to a folder of this run of the job on the node's own disk.
+# It has one name on all nodes, so that variables set here hold there: /tmp is what they all have.
+# mkdir fails on what anybody put there before, and only a folder of our own is taken then.
 export nodes_folder="/tmp/actstore-${job:-$$}"
 export node_folder="$nodes_folder-${SLURM_RESTART_COUNT:-0}"
 export SCRATCH_FOLDER="$node_folder/scratch"
