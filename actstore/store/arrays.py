@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from actstore.errors import CorruptShardError
 from actstore.store.journal import Json
-from actstore.store.ledger import Ledger, ShardStats
-from actstore.store.shards import ShardBuilder, ShardLayout, ShardReader
-from actstore.store.storage import join
+from actstore.store.ledger import Commit, Ledger, ShardStats, digest
+from actstore.store.shards import ShardBuilder, ShardIdentity, ShardLayout, ShardReader
+from actstore.store.storage import each, join
 from actstore.store.zarr_metadata import (
     begin_array,
     shard_key,
@@ -54,7 +56,7 @@ class ShardedArray:
     name: str
     """Under the checkpoint's group: `mean_pool`, `tokens/sample/states`."""
     layout: ShardLayout
-    _known: set[int] = field(default_factory=set)
+    _known: dict[int, Commit] = field(default_factory=dict)
 
     @property
     def prefix(self) -> str:
@@ -72,12 +74,12 @@ class ShardedArray:
     def committed(self) -> set[int]:
         """The shards that are done, as the ledger says now."""
         self._known = self.ledger.committed(self.name)
-        return self._known
+        return set(self._known)
 
     def missing(self, rows: NDArray[np.int64]) -> list[int]:
         """The shards of some rows that are not done. Looks at the ledger only when it must."""
         wanted = set(np.unique(rows // self.layout.rows_per_shard).tolist())
-        return [] if wanted <= self._known else sorted(wanted - self.committed())
+        return [] if wanted <= self._known.keys() else sorted(wanted - self.committed())
 
     def commit(
         self, shard: Shard, builder: ShardBuilder, plan: str, content: bytes, stats: ShardStats
@@ -86,34 +88,53 @@ class ShardedArray:
 
         content: what identifies the shard's texts (their hashes, or token ids).
         """
+        told = digest(content)
+        identity = ShardIdentity(plan, self.name, shard.index, told)
         return self.ledger.commit(
             array=self.name,
             shard=shard.index,
             key=self.key(shard.index),
-            image=builder.seal(shard.positions),
+            sealed=builder.seal(shard.positions, identity),
             plan=plan,
             rows=(shard.start, shard.stop),
-            content=content,
+            content=told,
             stats=stats,
         )
 
-    def read(self, layer_index: int, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def read(
+        self,
+        layer_index: int,
+        rows: NDArray[np.int64],
+        out: NDArray[Any],
+        threads: int | None = None,
+    ) -> None:
         """Fill `out` (n, hidden), C-contiguous, with rows of one layer, strictly ascending.
 
-        The shards must be done. Raises CorruptShardError for bytes that fail their checksum.
+        The shards must be done. threads: how many shards are read at once; None: as many as are
+        worth it for the storage. Raises CorruptShardError for bytes that fail their checksum, or
+        are another shard's.
         """
         size = self.layout.rows_per_shard
         shards, first = np.unique(rows // size, return_index=True)
         bounds = [*first.tolist(), len(rows)]
-        for place, index in enumerate(shards.tolist()):
-            part = slice(bounds[place], bounds[place + 1])
-            key = self.key(index)
-            with self.ledger.storage.open(key) as reader:
-                shard = ShardReader(reader, self.layout, key)
+
+        def read_one(place: int) -> None:
+            index, part = int(shards[place]), slice(bounds[place], bounds[place + 1])
+            with self._opened(self._known[index]) as shard:
                 shard.read(layer_index, rows[part] - index * size, out[part])
 
-    def check(self, shard: int) -> None:
-        """Read every chunk of a shard; CorruptShardError at the first that is damaged."""
-        key = self.key(shard)
+        each(self.ledger.storage, read_one, range(len(shards)), threads)
+
+    def check(self, commit: Commit) -> None:
+        """Read every byte of a shard; CorruptShardError for the first that is not as committed."""
+        with self._opened(commit) as shard:
+            if shard.check() != commit.digest:
+                raise CorruptShardError(
+                    f"{self.key(commit.shard)} is damaged: its checksums are not those committed"
+                )
+
+    @contextmanager
+    def _opened(self, commit: Commit) -> Iterator[ShardReader]:
+        key = self.key(commit.shard)
         with self.ledger.storage.open(key) as reader:
-            ShardReader(reader, self.layout, key).check()
+            yield ShardReader(reader, self.layout, key, commit.identity, commit.n_bytes)

@@ -50,6 +50,7 @@ class CheckpointGroup:
             rows_per_chunk=model["rows_per_chunk"],
             hidden_size=self.spec.hidden_size,
             dtype=self.spec.dtype,
+            precision=self.spec.precision,
         )
         self.ledger = Ledger(storage, prefix)
         self._arrays: dict[str, ShardedArray] = {}
@@ -148,11 +149,17 @@ class CheckpointGroup:
         self.ledger.record([*pooled, *of_texts])
 
     def read(
-        self, pooling: str, layer: int, rows: NDArray[np.integer[Any]], dtype: str = "float32"
+        self,
+        pooling: str,
+        layer: int,
+        rows: NDArray[np.integer[Any]],
+        dtype: str = "float32",
+        threads: int | None = None,
     ) -> NDArray[Any]:
         """Pooled states of some rows at one layer: (n, hidden).
 
-        Rows may come in any order and repeat. Raises UnknownNameError for a pooling or layer that
+        Rows may come in any order and repeat. threads: how many shards are read at once; None: one
+        on a disk, more over a network. Raises UnknownNameError for a pooling or layer that
         is not stored, MissingShardsError for rows that were never extracted, CorruptShardError
         for bytes that fail their checksum.
         """
@@ -161,7 +168,7 @@ class CheckpointGroup:
         unique, inverse = np.unique(rows, return_inverse=True)
         self.require(pooling, unique)
         out = np.empty((len(unique), self.spec.hidden_size), dtype)
-        self._array(pooling).read(index, unique, out)
+        self._array(pooling).read(index, unique, out, threads)
         return out if np.array_equal(unique, rows) else out[inverse]
 
     def require(self, pooling: str, rows: NDArray[np.int64]) -> None:

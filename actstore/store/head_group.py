@@ -65,7 +65,7 @@ def _read(storage: Storage, prefix: str, told: str) -> Floats:
     _require_chunks(storage, prefix)  # zarr would read a missing one as NaN
     try:
         values: Floats = read_array(storage, prefix)
-    except ValueError as error:
+    except CorruptShardError as error:
         raise _damaged(f"{prefix} fails its crc32c") from error
     if _digest_of(values) != told:
         raise _damaged(f"{prefix} is not the array that was written there")

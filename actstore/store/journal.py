@@ -1,7 +1,8 @@
 """Journals: append-only JSON lines, one file for each process that writes.
 
 No two processes share a file, so nothing needs a lock. A line that a killed process left torn is
-not a record: what it spoke of was not committed.
+not a record: what it spoke of was not committed. The last field of every line is the crc32c of what
+stands before it.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ import uuid
 from collections.abc import Iterator
 from functools import cache
 
+import google_crc32c
 import pyarrow as pa
 import pyarrow.json as pj
 
 from actstore.errors import CorruptShardError
 from actstore.store.storage import Storage, join
+
+_CHECKSUM = len(', "crc32c": "00000000"}')
+"""Bytes that end a line."""
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -30,13 +35,13 @@ def append_records(storage: Storage, folder: str, records: list[dict[str, Json]]
     lines = [json.dumps({"at": now, **record}, allow_nan=True) for record in records]
     if lines:
         key = join(folder, f"{_writer(os.getpid())}.jsonl")
-        storage.append(key, ("\n".join(lines) + "\n").encode())
+        storage.append(key, b"".join(_with_checksum(line.encode()) for line in lines))
 
 
 def read_records(storage: Storage, folder: str) -> list[dict[str, Json]]:
     """All records of all journals in a folder, oldest first."""
     records: list[dict[str, Json]] = []
-    for key, lines in _journals(storage, folder):
+    for key, lines in journals(storage, folder):
         records.extend(_parsed(key, lines))
     return sorted(records, key=lambda record: float(record["at"]))  # type: ignore[arg-type]
 
@@ -44,13 +49,14 @@ def read_records(storage: Storage, folder: str) -> list[dict[str, Json]]:
 def read_fields(storage: Storage, folder: str, fields: pa.Schema) -> pa.Table:
     """Some fields of all records of all journals in a folder, in no order; null where one lacks it.
 
-    A small part of the time and memory of `read_records`: what is not asked for is not made.
+    A small part of the time and memory of `read_records`: what is not asked for is not made, and
+    checksums are not looked at. For counting, not for anything that is then believed.
     """
-    journals = dict(_journals(storage, folder))
+    lines_by_key = dict(journals(storage, folder, check=False))
     try:
-        return _fields_of(b"".join(journals.values()), fields)
+        return _fields_of(b"".join(lines_by_key.values()), fields)
     except pa.ArrowInvalid:
-        for key, lines in journals.items():
+        for key, lines in lines_by_key.items():
             try:
                 _fields_of(lines, fields)
             except pa.ArrowInvalid as error:
@@ -58,13 +64,33 @@ def read_fields(storage: Storage, folder: str, fields: pa.Schema) -> pa.Table:
         raise
 
 
-def _journals(storage: Storage, folder: str) -> Iterator[tuple[str, bytes]]:
-    """Each journal's key and lines, less a last one that a killed process left torn."""
+def journals(storage: Storage, folder: str, *, check: bool = True) -> Iterator[tuple[str, bytes]]:
+    """Each journal's key and lines, less a last one that a killed process left torn.
+
+    check: raise CorruptShardError for a line that fails its checksum.
+    """
     for name in storage.names(folder):
         if name.endswith(".jsonl"):
             key = join(folder, name)
             data = storage.read(key)
-            yield key, data[: data.rfind(b"\n") + 1]
+            lines = data[: data.rfind(b"\n") + 1]
+            if check:
+                _check(key, lines)
+            if lines:
+                yield key, lines
+
+
+def _with_checksum(line: bytes) -> bytes:
+    """A line of JSON, which ends with `}`, with its checksum as the last field."""
+    body = line[:-1]
+    return b'%s, "crc32c": "%08x"}\n' % (body, google_crc32c.value(body))
+
+
+def _check(key: str, lines: bytes) -> None:
+    for number, line in enumerate(lines.splitlines(), start=1):
+        body = line[:-_CHECKSUM]
+        if line[-_CHECKSUM:] != b', "crc32c": "%08x"}' % google_crc32c.value(body):
+            raise _damaged(key, f"line {number} fails its checksum")
 
 
 def _parsed(key: str, lines: bytes) -> list[dict[str, Json]]:
@@ -83,7 +109,7 @@ def _fields_of(lines: bytes, fields: pa.Schema) -> pa.Table:
     return pj.read_json(io.BytesIO(lines), read_options=read, parse_options=parse)
 
 
-def _damaged(key: str, error: Exception) -> CorruptShardError:
+def _damaged(key: str, error: object) -> CorruptShardError:
     return CorruptShardError(
         f"{key} is damaged: {error}. Restore it from a copy, or delete it: what only it records "
         "is then to be done again."

@@ -12,6 +12,7 @@ from typing import Any, cast
 import xxhash
 
 from actstore.store.journal import Json, append_records, read_records
+from actstore.store.shards import SealedShard, ShardIdentity
 from actstore.store.storage import Buffer, Storage, join
 
 
@@ -26,6 +27,34 @@ class ShardStats:
     """Largest absolute value of the shard's states."""
     device: str
     versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What a commit record says of what is in a shard."""
+
+    array: str
+    shard: int
+    plan: str
+    rows: tuple[int, int]
+    """The first, and the one behind the last."""
+    content: str
+    """Digest of its rows' text hashes, or of its token ids."""
+    n_bytes: int
+    digest: str
+    """Of a sharded array's `shard_digest`; otherwise of the object's bytes."""
+
+    @property
+    def identity(self) -> ShardIdentity:
+        return ShardIdentity(self.plan, self.array, self.shard, self.content)
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> Commit:
+        """Of a record as it was read."""
+        names = ("array", "shard", "plan", "content", "digest")
+        start, stop = record["rows"]
+        told = {name: record[name] for name in names}
+        return cls(**told, rows=(start, stop), n_bytes=record["bytes"])
 
 
 def digest(data: Buffer) -> str:
@@ -50,10 +79,11 @@ class Ledger:
         latest = {(r["array"], r["shard"]): r for r in read_records(self.storage, self.folder)}
         return list(latest.values())
 
-    def committed(self, array: str) -> set[int]:
-        """The shards of an array that are done."""
-        recorded = {cast(int, r["shard"]) for r in self.records() if r["array"] == array}
-        return self.present(array) & recorded
+    def committed(self, array: str) -> dict[int, Commit]:
+        """The shards of an array that are done, and what was committed."""
+        there = self.present(array)
+        recorded = (Commit.of(r) for r in self.records() if r["array"] == array)
+        return {commit.shard: commit for commit in recorded if commit.shard in there}
 
     def present(self, array: str) -> set[int]:
         """The shards of an array whose objects exist, recorded or not."""
@@ -66,10 +96,10 @@ class Ledger:
         array: str,
         shard: int,
         key: str,
-        image: memoryview,
+        sealed: SealedShard,
         plan: str,
         rows: tuple[int, int],
-        content: bytes,
+        content: str,
         stats: ShardStats,
     ) -> dict[str, Json] | None:
         """Write a shard's object and return the record that `record` makes it count by.
@@ -77,22 +107,22 @@ class Ledger:
         An object without a record is what a killed process left: it is replaced. One that
         another process has committed meanwhile is kept.
 
-        key: where the object goes. content: what identifies the shard's texts.
+        key: where the object goes. content: digest of what identifies the shard's texts.
         """
         try:
-            self.storage.create(key, image)
+            self.storage.create(key, sealed.image)
         except FileExistsError:
             if shard in self.committed(array):
                 return None
-            self.storage.replace(key, image)
+            self.storage.replace(key, sealed.image)
         return {
             "array": array,
             "shard": shard,
             "plan": plan,
             "rows": list(rows),
-            "content": digest(content),
-            "bytes": len(image),
-            "digest": digest(image),
+            "content": content,
+            "bytes": len(sealed.image),
+            "digest": sealed.digest,
             "seconds": round(stats.seconds, 3),
             "n_tokens": stats.n_tokens,
             "n_truncated": stats.n_truncated,

@@ -10,6 +10,7 @@ from typing import Any
 
 from actstore.errors import PlanMismatchError
 from actstore.store.journal import Json
+from actstore.store.shards import EXACT
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class CheckpointSpec:
     weights_digest: str
     has_final_norm: bool
     """Without one, as BERT, `mean_normed` is `mean` and is stored once."""
+    precision: str = EXACT
+    """How states are stored: a key of `shards.ENCODINGS`."""
     provenance: Mapping[str, Json] = field(default_factory=dict)
     """Commit hash, versions, device: kept, not compared."""
 

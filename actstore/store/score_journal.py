@@ -22,7 +22,7 @@ import xxhash
 
 from actstore.errors import CorruptShardError
 from actstore.refs import look_up
-from actstore.store.journal import Json, append_records, read_records
+from actstore.store.journal import Json, append_records, journals, read_records
 from actstore.store.results import EvaluationFailure, ScoreRecord, in_training_order
 from actstore.store.storage import Storage, join
 
@@ -134,7 +134,7 @@ def failure_table(storage: Storage) -> pd.DataFrame:
 
 def _score_rows(storage: Storage) -> pd.DataFrame:
     """The score table and, first, the time of each row, `at`."""
-    tables = [_parsed(key, data) for key, data in _journals(storage, _SCORES)]
+    tables = [_parsed(key, data) for key, data in journals(storage, _SCORES)]
     table: pd.DataFrame = pa.concat_tables([_TYPES.empty_table(), *tables]).to_pandas()
     table = table.sort_values("at", kind="stable").drop_duplicates(SCORE_KEY, keep="last")
     table = in_training_order(table, SCORE_KEY)
@@ -159,7 +159,7 @@ def _leaf_records(storage: Storage, task: str) -> Iterator[dict[str, Any]]:
     """Key, time and leaves of every line about a task, oldest journal layout included."""
     named = json.dumps({"task": task})[1:-1].encode()
     for folder in (_SCORES, _LEAVES):
-        for key, data in _journals(storage, folder):
+        for key, data in journals(storage, folder):
             for line in _lines_with(named, data):
                 if b'"scores": {' in line:
                     yield _leaf_record(key, line)
@@ -180,17 +180,6 @@ def _leaf_record(key: str, line: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise _damaged(key, error) from error
     return {**{name: record[name] for name in ("at", *SCORE_KEY)}, **record["scores"]}
-
-
-def _journals(storage: Storage, folder: str) -> Iterator[tuple[str, bytes]]:
-    """Each journal's key and lines, less one that a killed process left torn."""
-    for name in storage.names(folder):
-        if name.endswith(".jsonl"):
-            key = join(folder, name)
-            data = storage.read(key)
-            whole = data[: data.rfind(b"\n") + 1]
-            if whole:
-                yield key, whole
 
 
 def _damaged(key: str, error: Exception) -> CorruptShardError:

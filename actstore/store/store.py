@@ -30,7 +30,7 @@ from actstore.store.results import EvaluationFailure, ScoreRecord
 from actstore.store.schema import FORMAT_VERSION, LAYER, N_TOKENS, TRUNCATED
 from actstore.store.score_tables import CountedTask
 from actstore.store.shards import choose_layout
-from actstore.store.storage import LocalStorage, join, open_storage
+from actstore.store.storage import LocalStorage, Storage, join, open_storage
 from actstore.store.texts import TextTable
 from actstore.store.views import ViewSet
 from actstore.store.vocabulary import has_vocabulary, read_vocabulary
@@ -66,6 +66,11 @@ def open_store(url: str | os.PathLike[str]) -> Store:
             f"{storage.url} --suite layer-by-layer, or check the path."
         )
     version = attributes["format_version"]
+    if version < FORMAT_VERSION:
+        raise StoreVersionError(
+            f"{storage.url} has format version {version}, of before the first release; this "
+            f"actstore ({__version__}) reads {FORMAT_VERSION}. Extract again into a new store."
+        )
     if version > FORMAT_VERSION:
         raise StoreVersionError(
             f"{storage.url} has format version {version}, this actstore ({__version__}) reads up "
@@ -81,7 +86,7 @@ def create_store(url: str | os.PathLike[str]) -> Store:
     completes. Raises InvalidInputError or NotAStoreError where something else is in the way.
     """
     storage = open_storage(url)
-    if storage.root.is_file():
+    if isinstance(storage, LocalStorage) and storage.root.is_file():
         raise InvalidInputError(f"{storage.url} is a file; a store is a folder. Choose another.")
     with suppress(NotAStoreError):
         return open_store(url)
@@ -99,7 +104,7 @@ def create_store(url: str | os.PathLike[str]) -> Store:
     return Store(storage)
 
 
-def _only_begun(storage: LocalStorage) -> bool:
+def _only_begun(storage: Storage) -> bool:
     """Whether there is nothing but what a killed `create_store` leaves."""
     folders = storage.names("")
     return {*folders} <= {*_FOLDERS} and all(
@@ -110,7 +115,7 @@ def _only_begun(storage: LocalStorage) -> bool:
 class Store:
     """Everything a store holds. Cheap to make: nothing is read before it is asked for."""
 
-    def __init__(self, storage: LocalStorage) -> None:
+    def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self._texts = TextTable(storage)
 
@@ -123,6 +128,9 @@ class Store:
 
     @property
     def path(self) -> Path:
+        """The folder of a store on a file system. Raises InvalidInputError for any other."""
+        if not isinstance(self.storage, LocalStorage):
+            raise InvalidInputError(f"{self.url} is no folder: this needs a store on a disk.")
         return self.storage.root
 
     # texts
@@ -375,7 +383,7 @@ class Store:
     @property
     def results_path(self) -> Path:
         """Root of the mteb ResultCache that holds the TaskResult files."""
-        return self.storage.path(results.MTEB_RESULTS)
+        return self.path / results.MTEB_RESULTS
 
     def record_scores(self, records: Sequence[ScoreRecord]) -> None:
         score_journal.record_scores(self.storage, records)
@@ -490,7 +498,9 @@ class Store:
         }
         if not self.storage.exists(join(prefix, DOCUMENT)):
             n_texts = len(self.text_rows())
-            layout = choose_layout(len(spec.layers), spec.hidden_size, spec.dtype, n_texts)
+            layout = choose_layout(
+                len(spec.layers), spec.hidden_size, spec.dtype, n_texts, spec.precision
+            )
             sizes = {
                 "rows_per_shard": layout.rows_per_shard,
                 "rows_per_chunk": layout.rows_per_chunk,

@@ -16,7 +16,8 @@ from actstore.errors import CorruptShardError
 from actstore.store import schema
 from actstore.store.arrays import Shard
 from actstore.store.journal import Json
-from actstore.store.ledger import Ledger, ShardStats
+from actstore.store.ledger import Commit, Ledger, ShardStats, digest
+from actstore.store.shards import SealedShard
 from actstore.store.storage import join
 from actstore.store.zarr_metadata import (
     begin_array,
@@ -36,7 +37,7 @@ class TextValues:
     """Under the checkpoint's group: `prompt_entropy`."""
     n_layers: int
     rows_per_shard: int
-    _known: set[int] = field(default_factory=set)
+    _known: dict[int, Commit] = field(default_factory=dict)
 
     @property
     def declaration(self) -> schema.ArrayDeclaration:
@@ -65,12 +66,12 @@ class TextValues:
     def committed(self) -> set[int]:
         """The shards that are done, as the ledger says now."""
         self._known = self.ledger.committed(self.name)
-        return self._known
+        return set(self._known)
 
     def missing(self, rows: NDArray[np.int64]) -> list[int]:
         """The shards of some rows that are not done. Looks at the ledger only when it must."""
         wanted = set(np.unique(rows // self.rows_per_shard).tolist())
-        return [] if wanted <= self._known else sorted(wanted - self.committed())
+        return [] if wanted <= self._known.keys() else sorted(wanted - self.committed())
 
     def commit(
         self,
@@ -91,14 +92,15 @@ class TextValues:
             )
         chunk = np.full((self.n_layers, self.rows_per_shard), np.nan, np.float32)
         chunk[:, shard.positions] = values
+        image = encode_chunk(chunk)
         return self.ledger.commit(
             array=self.name,
             shard=shard.index,
             key=self.key(shard.index),
-            image=memoryview(encode_chunk(chunk)),
+            sealed=SealedShard(memoryview(image), digest(image)),
             plan=plan,
             rows=(shard.start, shard.stop),
-            content=content,
+            content=digest(content),
             stats=stats,
         )
 
@@ -111,18 +113,21 @@ class TextValues:
         shards = rows // self.rows_per_shard
         for index in np.unique(shards).tolist():
             (places,) = np.nonzero(shards == index)
-            chunk = self._read_shard(index)
+            chunk = self._read_shard(self._known[index])
             out[:, places] = chunk[np.ix_(layers, rows[places] - index * self.rows_per_shard)]
         return out
 
-    def check(self, shard: int) -> None:
-        """Read a shard; CorruptShardError if it is damaged."""
-        self._read_shard(shard)
+    def check(self, commit: Commit) -> None:
+        """Read a shard; CorruptShardError if it is not what was committed."""
+        self._read_shard(commit)
 
-    def _read_shard(self, index: int) -> NDArray[np.float32]:
-        key = self.key(index)
+    def _read_shard(self, commit: Commit) -> NDArray[np.float32]:
+        key = self.key(commit.shard)
+        data = self.ledger.storage.read(key)
         try:
-            values = decode_chunk(self.ledger.storage.read(key), self.declaration.dtype)
+            values = decode_chunk(data, self.declaration.dtype)
+            if digest(data) != commit.digest:
+                raise ValueError("its bytes are another shard's, or altered")
             return values.reshape(self.n_layers, self.rows_per_shard)
         except ValueError as error:
             raise CorruptShardError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,7 @@ class TokenSample:
             rows_per_chunk=attributes["tokens_per_chunk"],
             hidden_size=spec.hidden_size,
             dtype=spec.dtype,
+            precision=spec.precision,
         )
         self.array = ShardedArray(ledger, join(self._group, "states"), self.layout)
 
@@ -173,11 +174,9 @@ def begin_token_sample(
 
 def _layout(spec: CheckpointSpec, n_tokens: int, longest: int) -> ShardLayout:
     """As for pooled arrays, but a shard holds at least the longest text."""
-    chosen = choose_layout(len(spec.layers), spec.hidden_size, spec.dtype, n_tokens)
+    chosen = choose_layout(len(spec.layers), spec.hidden_size, spec.dtype, n_tokens, spec.precision)
     rows = max(chosen.rows_per_shard, 1 << (longest - 1).bit_length())
-    return ShardLayout(
-        chosen.n_layers, rows, chosen.rows_per_chunk, chosen.hidden_size, chosen.dtype
-    )
+    return replace(chosen, rows_per_shard=rows)
 
 
 def _require_same_texts(sample: TokenSample, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from actstore.errors import CorruptShardError
 from actstore.progress import progress
 from actstore.store.head_group import check_head
-from actstore.store.ledger import digest
+from actstore.store.ledger import Commit, digest
 from actstore.store.lenses import check_lens, fit_command, lens_attributes, lens_prefix
 from actstore.store.schema import TEXT_VALUES
 from actstore.store.storage import join
@@ -127,22 +127,20 @@ def _check_lens(group: CheckpointGroup, name: str, *, quick: bool) -> Problem | 
 
 def _damage(group: CheckpointGroup, record: dict[str, Any], *, quick: bool) -> str | None:
     """What is wrong with a committed shard, or None."""
-    key = _key(group, record)
-    if record["plan"] != group.spec.digest():
+    commit = Commit.of(record)
+    if commit.plan != group.spec.digest():
         return "it was made under another plan than its checkpoint's"
     try:
-        with group.storage.open(key) as reader:
-            if reader.size != record["bytes"]:
-                return f"it has {reader.size} bytes, {record['bytes']} were committed"
-            if quick:
-                return None
-            group.sharded_array(record["array"]).check(record["shard"])
+        with group.storage.open(_key(group, record)) as reader:
+            if reader.size != commit.n_bytes:
+                return f"it has {reader.size} bytes, {commit.n_bytes} were committed"
+        if quick:
+            return None
+        group.sharded_array(commit.array).check(commit)
     except FileNotFoundError:
         return "it is missing"
     except CorruptShardError as error:
         return str(error)
-    if digest(group.storage.read(key)) != record["digest"]:
-        return "its bytes are not those that were committed: another shard's, or altered"
     return _content_differs(group, record)
 
 

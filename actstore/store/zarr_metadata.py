@@ -14,16 +14,17 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
+from actstore.errors import CorruptShardError
 from actstore.store.journal import Json
 from actstore.store.shards import ShardLayout, checksum
-from actstore.store.storage import Storage, join
+from actstore.store.storage import Storage, each, join
 
 DOCUMENT = "zarr.json"
 _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 _CRC32C = {"name": "crc32c"}
+_FILLS = {"NaN": np.nan}
 _FLAT_KEYS = {"name": "default", "configuration": {"separator": "."}}
 
 
@@ -60,22 +61,22 @@ def sharded_array(
     layout: ShardLayout, n_rows: int, dims: tuple[str, ...], attributes: Mapping[str, Json]
 ) -> dict[str, Any]:
     """The document of a (layer, row, hidden) array in shards of `layout`."""
-    shard = [layout.n_layers, layout.rows_per_shard, layout.hidden_size]
-    chunk = [1, layout.rows_per_chunk, layout.hidden_size]
+    shard = [layout.n_layers, layout.rows_per_shard, layout.width]
+    chunk = [1, layout.rows_per_chunk, layout.width]
     sharding = {
         "chunk_shape": chunk,
-        "codecs": [_BYTES, _CRC32C],
+        "codecs": [_BYTES, *layout.encoding.codecs, _CRC32C],
         "index_codecs": [_BYTES, _CRC32C],
         "index_location": "end",
     }
     return _array(
-        shape=[layout.n_layers, n_rows, layout.hidden_size],
-        dtype=layout.dtype,
+        shape=[layout.n_layers, n_rows, layout.width],
+        dtype=layout.stored_dtype.name,
         chunk=shard,
         codecs=[{"name": "sharding_indexed", "configuration": sharding}],
         dims=dims,
-        fill="NaN",
-        attributes=attributes,
+        fill=_fill_value(layout.stored_dtype),
+        attributes={**attributes, "precision": layout.precision},
     )
 
 
@@ -89,7 +90,7 @@ def chunked_array(
         chunk=[rows_per_chunk, *shape[1:]],
         codecs=[_BYTES, _CRC32C],
         dims=dims,
-        fill="NaN" if dtype.startswith("float") else False if dtype == "bool" else 0,
+        fill=_fill_value(np.dtype(dtype)),
         attributes={},
     )
 
@@ -202,8 +203,36 @@ def chunk_sizes(storage: Storage, prefix: str) -> dict[str, int]:
 
 
 def read_array(storage: Storage, prefix: str) -> NDArray[Any]:
-    """A whole array, by zarr-python, which checks every checksum."""
-    return cast(NDArray[Any], zarr.open_array(join(storage.url, prefix), mode="r")[...])
+    """A whole array that is in chunks along its first dimension.
+
+    Chunks that were never written hold the fill value: 0, False or NaN. Raises FileNotFoundError
+    where there is no array, CorruptShardError for a chunk that is damaged.
+    """
+    document = _read_document(storage, prefix)
+    shape, dtype = tuple(document["shape"]), np.dtype(document["data_type"])
+    rows, *widths = document["chunk_grid"]["configuration"]["chunk_shape"]
+    values = np.full(shape, _FILLS.get(document["fill_value"], document["fill_value"]), dtype)
+
+    def read_chunk(index: int) -> None:
+        key = chunk_key(prefix, index, len(shape))
+        try:
+            chunk = decode_chunk(storage.read(key), dtype.name).reshape(rows, *widths)
+        except FileNotFoundError:
+            return
+        except ValueError as error:
+            raise CorruptShardError(
+                f"{key} is damaged: {error}. Run: actstore verify {storage.url}"
+            ) from error
+        part = values[index * rows : (index + 1) * rows]
+        part[...] = chunk[: len(part)]
+
+    each(storage, read_chunk, range(-(-shape[0] // rows)))
+    return values
+
+
+def _fill_value(dtype: np.dtype[Any]) -> object:
+    """As JSON."""
+    return {"f": "NaN", "b": False}.get(dtype.kind, 0)
 
 
 def _group(attributes: Mapping[str, Json]) -> dict[str, Any]:

@@ -9,13 +9,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actstore.errors import CorruptShardError
-from actstore.store.shards import ShardBuilder, ShardLayout, ShardReader, choose_layout
+from actstore.store.shards import (
+    ShardBuilder,
+    ShardIdentity,
+    ShardLayout,
+    ShardReader,
+    choose_layout,
+)
 from actstore.store.storage import LocalStorage
 from actstore.store.zarr_metadata import shard_key, sharded_array, write_document
 
+PLAN, CONTENT = "plan", "content"
 LAYOUT = ShardLayout(
     n_layers=3, rows_per_shard=16, rows_per_chunk=4, hidden_size=5, dtype="float16"
 )
+
+
+def identity(shard: int = 0) -> ShardIdentity:
+    return ShardIdentity(PLAN, "a", shard, CONTENT)
 
 
 def written(storage: LocalStorage, layout: ShardLayout = LAYOUT) -> np.ndarray:
@@ -26,7 +37,8 @@ def written(storage: LocalStorage, layout: ShardLayout = LAYOUT) -> np.ndarray:
         builder = ShardBuilder(layout)
         for positions in np.array_split(np.random.default_rng(index).permutation(16), 3):
             builder.put(positions, states[:, index * 16 + positions])
-        storage.create(shard_key("a", index), builder.seal(np.arange(16)))
+        sealed = builder.seal(np.arange(16), identity(index))
+        storage.create(shard_key("a", index), sealed.image)
     return states
 
 
@@ -45,7 +57,7 @@ def test_we_read_what_zarr_python_writes_in_its_own_chunk_order(tmp_path: Path) 
     out = np.empty((16, 5), np.float32)
     with storage.open(shard_key("a", 0)) as reader:
         for layer in range(3):
-            ShardReader(reader, LAYOUT, "a").read(layer, np.arange(16), out)
+            ShardReader(reader, LAYOUT, "a", None).read(layer, np.arange(16), out)
             np.testing.assert_array_equal(out, states[layer])
 
 
@@ -59,7 +71,9 @@ def test_any_rows_of_any_layer_are_read_exactly(
     positions = np.array(sorted(rows))
     out = np.empty((len(rows), 5), np.float32)
     with storage.open(shard_key("a", 1)) as reader:
-        ShardReader(reader, LAYOUT, "a").read(layer, positions, out)
+        ShardReader(reader, LAYOUT, "a", identity(1), LAYOUT.shard_bytes).read(
+            layer, positions, out
+        )
     np.testing.assert_array_equal(out, states[layer, 16 + positions].astype(np.float32))
 
 
@@ -67,7 +81,7 @@ def test_a_row_that_was_never_put_cannot_be_sealed() -> None:
     builder = ShardBuilder(LAYOUT)
     builder.put(np.arange(15), np.zeros((3, 15, 5), "float16"))
     with pytest.raises(AssertionError, match="1 rows"):
-        builder.seal(np.arange(16))
+        builder.seal(np.arange(16), identity())
 
 
 def test_rows_without_a_text_are_nan(tmp_path: Path) -> None:
@@ -75,7 +89,7 @@ def test_rows_without_a_text_are_nan(tmp_path: Path) -> None:
     builder = ShardBuilder(LAYOUT)
     builder.put(np.arange(6), np.ones((3, 6, 5), "float16"))
     write_document(storage, "a", sharded_array(LAYOUT, 16, ("layer", "text", "hidden"), {}))
-    storage.create(shard_key("a", 0), builder.seal(np.arange(6)))
+    storage.create(shard_key("a", 0), builder.seal(np.arange(6), identity()).image)
     values = zarr.open_array(tmp_path / "a", mode="r")[...]
     assert np.isnan(values[:, 6:]).all()
     assert (values[:, :6] == 1).all()
@@ -88,7 +102,7 @@ def test_chunks_without_a_text_take_no_space_and_read_as_nan(tmp_path: Path) -> 
     builder = ShardBuilder(LAYOUT)
     builder.put(used, states[:, used])
     write_document(storage, "a", sharded_array(LAYOUT, 16, ("layer", "text", "hidden"), {}))
-    storage.create(shard_key("a", 0), builder.seal(used))
+    storage.create(shard_key("a", 0), builder.seal(used, identity()).image)
     size = (tmp_path / "a" / "c.0.0.0").stat().st_size
     assert size == 3 * 2 * LAYOUT.stride + LAYOUT.index_bytes
     values = zarr.open_array(tmp_path / "a", mode="r")[...]
@@ -96,7 +110,7 @@ def test_chunks_without_a_text_take_no_space_and_read_as_nan(tmp_path: Path) -> 
     assert np.isnan(np.delete(values, used, axis=1)).all()
     out = np.empty((3, 5), np.float32)
     with storage.open(shard_key("a", 0)) as reader:
-        shard = ShardReader(reader, LAYOUT, "a")
+        shard = ShardReader(reader, LAYOUT, "a", identity(), size)
         shard.check()
         shard.read(2, used, out)
         np.testing.assert_array_equal(out, states[2, used])
@@ -116,18 +130,55 @@ def test_states_of_another_dtype_are_never_cast_silently() -> None:
         (lambda data: b"", "bytes"),
         (lambda data: data + b"x", "bytes"),
         (lambda data: bytes([data[0] ^ 1]) + data[1:], "crc32c"),
-        (lambda data: data[:-6] + bytes([data[-6] ^ 1]) + data[-5:], "index"),
         (lambda data: bytes(len(data)), "crc32c"),
     ],
-    ids=["cut", "empty", "longer", "bit of a value", "bit of the index", "zeros"],
+    ids=["cut", "empty", "longer", "bit of a value", "zeros"],
 )
 def test_damage_is_an_error_when_read(tmp_path: Path, damage: object, says: str) -> None:
     storage = LocalStorage(tmp_path)
     written(storage)
     key = shard_key("a", 0)
     storage.replace(key, damage(storage.read(key)))  # type: ignore[operator]
-    with storage.open(key) as reader, pytest.raises(CorruptShardError, match=says):
-        ShardReader(reader, LAYOUT, key).read(0, np.arange(16), np.empty((16, 5), np.float32))
+    with storage.open(key) as reader:
+        shard = ShardReader(reader, LAYOUT, key, identity(), LAYOUT.shard_bytes)
+        with pytest.raises(CorruptShardError, match=says):
+            shard.read(0, np.arange(16), np.empty((16, 5), np.float32))
+
+
+def test_a_damaged_index_is_found_by_a_check_and_does_not_mislead_a_read(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    states, key = written(storage), shard_key("a", 0)
+    data = storage.read(key)
+    storage.replace(key, data[:-6] + bytes([data[-6] ^ 1]) + data[-5:])
+    out = np.empty((16, 5), np.float32)
+    with storage.open(key) as reader:
+        shard = ShardReader(reader, LAYOUT, key, identity(), LAYOUT.shard_bytes)
+        shard.read(1, np.arange(16), out)
+        with pytest.raises(CorruptShardError, match="index"):
+            shard.check()
+    np.testing.assert_array_equal(out, states[1, :16].astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ShardIdentity("another plan", "a", 0, CONTENT),
+        ShardIdentity(PLAN, "b", 0, CONTENT),
+        ShardIdentity(PLAN, "a", 1, CONTENT),
+        ShardIdentity(PLAN, "a", 0, "other texts"),
+    ],
+    ids=["plan", "array", "place", "texts"],
+)
+def test_a_whole_shard_in_another_ones_place_is_an_error_when_read(
+    tmp_path: Path, other: ShardIdentity
+) -> None:
+    storage = LocalStorage(tmp_path)
+    written(storage)
+    key = shard_key("a", 0)
+    with storage.open(key) as reader:
+        shard = ShardReader(reader, LAYOUT, key, other, LAYOUT.shard_bytes)
+        with pytest.raises(CorruptShardError, match="another shard's"):
+            shard.read(0, np.arange(1), np.empty((1, 5), np.float32))
 
 
 @pytest.mark.parametrize(

@@ -1,80 +1,36 @@
-"""Where a store's bytes live: keys under one root, created whole or not at all.
-
-Everything above this file speaks in keys (`models/m/main/mean_pool/c.0.3.0`). A new kind of
-storage implements `Storage` and passes `tests/store/test_storage.py`.
-"""
+"""Files: the storage of a store on a file system that renames and links atomically (POSIX)."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
 
 from actstore.errors import CorruptShardError, InvalidInputError
+from actstore.store.storage.base import Buffer, Reader, StoredObject
 
-Buffer = bytes | bytearray | memoryview
 _WRITE_AT_ONCE = 64 << 20
-
-
-class Reader(Protocol):
-    """One open object."""
-
-    size: int
-    """Bytes."""
-
-    def read_into(self, offset: int, buffer: memoryview) -> None:
-        """Fill `buffer` with the bytes at `offset`; CorruptShardError if the object ends before."""
-
-
-class Storage(Protocol):
-    """Keys and their bytes. Every write is atomic and durable when the call returns."""
-
-    url: str
-
-    def exists(self, key: str) -> bool: ...
-
-    def read(self, key: str) -> bytes:
-        """The whole object. Raises FileNotFoundError."""
-
-    def open(self, key: str) -> AbstractContextManager[Reader]:
-        """A reader, for a with statement. Raises FileNotFoundError."""
-
-    def create(self, key: str, data: Buffer) -> None:
-        """Write a new object. Raises FileExistsError if there is one, and changes nothing then."""
-
-    def replace(self, key: str, data: Buffer) -> None:
-        """Write an object, in place of the one there is."""
-
-    def share(self, source: str, key: str) -> None:
-        """Make `key` hold the bytes of `source`, stored once where that can be.
-
-        Neither changes when the other is replaced or deleted. Raises FileNotFoundError.
-        """
-
-    def append(self, key: str, line: bytes) -> None:
-        """Add a line, whole or not at all, to an object that only this process appends to."""
-
-    def names(self, prefix: str) -> list[str]:
-        """Names right below a prefix, sorted; none if there is no such prefix."""
-
-    def delete(self, key: str) -> None:
-        """Remove an object; none there is no error."""
-
-    def free_bytes(self) -> int | None:
-        """Bytes that can still be written; None where that has no limit or cannot be told."""
+_PARTIAL = ".partial"
+"""How the names of files end that are not all there yet."""
 
 
 class LocalStorage:
-    """A folder on a file system that renames and links atomically (POSIX)."""
+    """A folder."""
+
+    threads = 1
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.url = str(root)
 
     def path(self, key: str) -> Path:
+        """Where a key's file is. Raises InvalidInputError for a key that leads out of the root."""
+        parts = key.split("/")
+        if ".." in parts or (key and "" in parts):
+            raise InvalidInputError(f"{key!r} is no key of a store: it leads out of {self.url}.")
         return self.root / key
 
     def exists(self, key: str) -> bool:
@@ -133,13 +89,28 @@ class LocalStorage:
             return sorted(
                 entry.name
                 for entry in os.scandir(self.path(prefix))
-                if not entry.name.endswith(".partial")
+                if not entry.name.endswith(_PARTIAL)
             )
         except FileNotFoundError:
             return []
 
+    def objects(self, prefix: str) -> list[StoredObject]:
+        found = []
+        for folder, _, names in os.walk(self.path(prefix)):
+            for name in names:
+                path = Path(folder, name)
+                if not name.endswith(_PARTIAL):
+                    with suppress(FileNotFoundError):  # deleted meanwhile
+                        key = path.relative_to(self.root).as_posix()
+                        found.append(StoredObject(key, path.stat().st_size))
+        return sorted(found, key=lambda one: one.key)
+
     def delete(self, key: str) -> None:
         self.path(key).unlink(missing_ok=True)
+
+    def delete_below(self, prefix: str) -> None:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self.path(prefix))
 
     def free_bytes(self) -> int | None:
         existing = next(p for p in (self.root, *self.root.absolute().parents) if p.exists())
@@ -164,7 +135,10 @@ class _FileReader:
     def __init__(self, descriptor: int, path: Path) -> None:
         self._descriptor = descriptor
         self._path = path
-        self.size = os.fstat(descriptor).st_size
+
+    @property
+    def size(self) -> int:
+        return os.fstat(self._descriptor).st_size
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         done = 0
@@ -180,7 +154,7 @@ class _FileReader:
 
 def _partial_name(final: Path) -> Path:
     """A name beside the final one that no other process takes and that is not listed."""
-    return final.with_name(f"{final.name}.{uuid.uuid4().hex}.partial")
+    return final.with_name(f"{final.name}.{uuid.uuid4().hex}{_PARTIAL}")
 
 
 def _write_flushed(path: Path, data: memoryview) -> None:
@@ -209,22 +183,3 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def open_storage(url: str | os.PathLike[str]) -> LocalStorage:
-    """The storage behind a store's path. Raises InvalidInputError for URLs of other kinds."""
-    text = os.fspath(url)
-    scheme, found, rest = text.partition("://")
-    if not found:
-        return LocalStorage(Path(text).expanduser())
-    if scheme == "file":
-        return LocalStorage(Path(rest))
-    raise InvalidInputError(
-        f"{text}: stores are kept on file systems; {scheme}:// is not supported yet. "
-        "Give a local or mounted path, for instance ./pythia.zarr"
-    )
-
-
-def join(*parts: str) -> str:
-    """A key of its parts: `join("models", "m", "main")` -> `models/m/main`."""
-    return "/".join(parts)

@@ -1,0 +1,29 @@
+"""Shards: the rows of one block, all layers, as one Zarr v3 `sharding_indexed` object."""
+
+from actstore.store.shards.builder import SealedShard, ShardBuilder
+from actstore.store.shards.encoding import ENCODINGS, EXACT
+from actstore.store.shards.layout import (
+    MAX_ROWS_PER_SHARD,
+    Floats,
+    Ints,
+    ShardLayout,
+    checksum,
+    choose_layout,
+)
+from actstore.store.shards.reader import ShardReader
+from actstore.store.shards.tags import ShardIdentity
+
+__all__ = [
+    "ENCODINGS",
+    "EXACT",
+    "MAX_ROWS_PER_SHARD",
+    "Floats",
+    "Ints",
+    "SealedShard",
+    "ShardBuilder",
+    "ShardIdentity",
+    "ShardLayout",
+    "ShardReader",
+    "checksum",
+    "choose_layout",
+]
