@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Generator
 
 import pytest
 
@@ -14,6 +15,41 @@ NO_SLURM = "SLURM is not installed"
 # torch and the BLAS libraries are first imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How often, and how, the tests marked `faults` break things."""
+    group = parser.getgroup("faults")
+    group.addoption("--fault-trials", choices=("short", "full"), default="short")
+    group.addoption("--fault-seed", type=int, default=0, metavar="N")
+
+
+@pytest.fixture
+def fault_trials(pytestconfig: pytest.Config) -> Callable[[int, int], int]:
+    """`fault_trials(short, full)`: how many trials `--fault-trials` asks for."""
+    full = pytestconfig.getoption("--fault-trials") == "full"
+    return lambda short, long: long if full else short
+
+
+@pytest.fixture
+def fault_seed(pytestconfig: pytest.Config) -> int:
+    """What the trials of a test begin their random numbers with."""
+    return int(pytestconfig.getoption("--fault-seed"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say the seed under a test of faults that failed."""
+    report = yield
+    if report.failed and item.get_closest_marker("faults"):
+        asked = f"--fault-trials {item.config.getoption('--fault-trials')}"
+        seed = item.config.getoption("--fault-seed")
+        report.sections.append(
+            ("To see it again", f"pytest {item.nodeid} {asked} --fault-seed {seed}")
+        )
+    return report
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
