@@ -77,6 +77,26 @@ class ShardReader:
                 endings += bytes(raw[len(raw) - CRC - self._gap :])
         return shard_digest(bytes(endings), index)
 
+    def damaged(self) -> list[tuple[int, int]]:
+        """The layer index and number of every chunk that cannot be read; all if none can be found.
+
+        For a shard that `check` refuses. None where the index alone is damaged, and not needed.
+        """
+        shape = self._layout.n_layers, self._layout.chunks_per_layer
+        try:
+            there = self._extents[..., 0] >= 0
+        except CorruptShardError:
+            there = np.ones(shape, bool)
+        chunks = [(int(layer), int(number)) for layer, number in np.argwhere(there)]
+        return [chunk for chunk in chunks if not self._is_sound(*chunk)]
+
+    def _is_sound(self, layer: int, number: int) -> bool:
+        try:
+            self._read_chunks(layer, np.array([number]))
+        except CorruptShardError:
+            return False
+        return True
+
     @property
     def _gap(self) -> int:
         """Bytes between two chunks: the tag of the first."""
