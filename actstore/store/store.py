@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from actstore import __version__
+from actstore.addresses import absolute
 from actstore.errors import InvalidInputError, MissingShardsError, NotAStoreError, StoreVersionError
 from actstore.refs import by_training_step, checkpoint_key, look_up, model_key, model_name
 from actstore.selection import select_checkpoints
@@ -30,7 +31,7 @@ from actstore.store.results import EvaluationFailure, ScoreRecord
 from actstore.store.schema import FORMAT_VERSION, LAYER, N_TOKENS, TRUNCATED
 from actstore.store.score_tables import CountedTask
 from actstore.store.shards import choose_layout
-from actstore.store.storage import LocalStorage, Storage, join, open_storage
+from actstore.store.storage import LocalStorage, Storage, each, join, open_storage
 from actstore.store.texts import TextTable
 from actstore.store.views import ViewSet
 from actstore.store.vocabulary import has_vocabulary, read_vocabulary
@@ -53,9 +54,15 @@ _MODELS = "models"
 _FOLDERS = (_MODELS, "texts", "tasks", "suites", "scores", "metrics", "leases", "runs")
 
 
-def open_store(url: str | os.PathLike[str]) -> Store:
-    """Open a store. Raises NotAStoreError, and StoreVersionError for one of a newer format."""
+def open_store(url: str | os.PathLike[str], threads: int | None = None) -> Store:
+    """Open a store: a path, or a URL such as `s3://bucket/pythia.zarr`.
+
+    threads: how many reads at once, where the caller says nothing else; None: one on a disk, more
+    over a network. Raises NotAStoreError, and StoreVersionError for one of a newer format.
+    """
     storage = open_storage(url)
+    if threads is not None:
+        storage.threads = threads
     try:
         attributes = read_attributes(storage, "").get("actstore")
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
@@ -130,8 +137,24 @@ class Store:
     def path(self) -> Path:
         """The folder of a store on a file system. Raises InvalidInputError for any other."""
         if not isinstance(self.storage, LocalStorage):
-            raise InvalidInputError(f"{self.url} is no folder: this needs a store on a disk.")
+            raise InvalidInputError(
+                f"{self.url} is no folder: this needs a store on a disk. Copy it: actstore copy "
+                f"{self.url} FOLDER"
+            )
         return self.storage.root
+
+    @property
+    def absolute_url(self) -> str:
+        """What other processes open the store by, wherever they work.
+
+        Raises InvalidInputError for a store in this process's memory, which no other sees.
+        """
+        if self.url.startswith("memory:"):
+            raise InvalidInputError(
+                f"{self.url} is in the memory of this process, and this takes others. Use a store "
+                "on a disk or in a bucket."
+            )
+        return absolute(self.url)
 
     # texts
 
@@ -324,6 +347,10 @@ class Store:
             look_up("checkpoint in this store", checkpoint, self.checkpoints(model), add)
         return CheckpointGroup(self.storage, self._texts, prefix)
 
+    def checkpoint_groups(self, model: str, checkpoints: Sequence[str]) -> list[CheckpointGroup]:
+        """Some checkpoints, opened all at once where each takes a while. Raises as `checkpoint`."""
+        return each(self.storage, lambda name: self.checkpoint(model, name), checkpoints)
+
     def embeddings(
         self,
         model: str,
@@ -333,11 +360,13 @@ class Store:
         pooling: str = "mean",
         texts: Sequence[str] | None = None,
         rows: Sequence[int] | NDArray[np.integer[Any]] | None = None,
+        threads: int | None = None,
     ) -> NDArray[np.float32]:
         """Pooled states of some texts or rows, or of all rows: (n, hidden) in float32.
 
-        Raises UnknownNameError, UnknownTextError, and MissingShardsError naming the command that
-        fills what is missing.
+        threads: how many shards are read at once; None: as the store was opened. Raises
+        UnknownNameError, UnknownTextError, and MissingShardsError naming the command that fills
+        what is missing.
         """
         if texts is not None and rows is not None:
             raise InvalidInputError("Give texts or rows, not both.")
@@ -346,7 +375,8 @@ class Store:
         else:
             wanted = self.text_rows() if rows is None else np.asarray(rows, np.int64)
             self._texts.require(wanted)
-        return self.checkpoint(model, checkpoint).read(pooling, layer, wanted)
+        group = self.checkpoint(model, checkpoint)
+        return group.read(pooling, layer, wanted, threads=threads)
 
     def dataset(self, model: str) -> xr.Dataset:
         """One lazy dataset over all checkpoints of a model: (checkpoint, layer, text, hidden).
@@ -355,7 +385,7 @@ class Store:
         """
         from actstore.store.lazy_dataset import lazy_dataset
 
-        groups = [self.checkpoint(model, name) for name in self.checkpoints(model)]
+        groups = self.checkpoint_groups(model, self.checkpoints(model))
         attributes = {"model": model, "store": self.url}
         return lazy_dataset(groups, self.text_rows(), self.text_lengths(model), attributes)
 
@@ -382,7 +412,15 @@ class Store:
 
     @property
     def results_path(self) -> Path:
-        """Root of the mteb ResultCache that holds the TaskResult files."""
+        """Root of the mteb ResultCache that holds the TaskResult files, of a store on a disk.
+
+        Raises InvalidInputError for any other, of which `export_scores` makes such a folder.
+        """
+        if not isinstance(self.storage, LocalStorage):
+            raise InvalidInputError(
+                f"{self.url} is no folder that mteb could read. Export its results into one: "
+                f"actstore scores {self.url} --out FOLDER"
+            )
         return self.path / results.MTEB_RESULTS
 
     def record_scores(self, records: Sequence[ScoreRecord]) -> None:
@@ -484,9 +522,15 @@ class Store:
 
     def _groups_in(self, prefix: str) -> list[dict[str, Any]]:
         """The attributes of the nodes in a group; one whose document is not written is none yet."""
-        keys = [join(prefix, name) for name in self.storage.names(prefix)]
-        begun = [key for key in keys if self.storage.exists(join(key, DOCUMENT))]
-        return [read_attributes(self.storage, key) for key in begun]
+        keys = [join(prefix, name) for name in self.storage.names(prefix) if name != DOCUMENT]
+        found = each(self.storage, self._attributes_of, keys)
+        return [attributes for attributes in found if attributes is not None]
+
+    def _attributes_of(self, key: str) -> dict[str, Any] | None:
+        try:
+            return read_attributes(self.storage, key)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def _begin_model(self, spec: CheckpointSpec) -> None:
         """What all checkpoints of a model share: the tokenisation and the rows in a shard."""
