@@ -11,6 +11,7 @@ ActstoreError
 ├── PlanMismatchError           the same arrays were begun under another plan
 ├── MissingShardsError          rows asked for were never extracted
 ├── CorruptShardError           a shard's bytes are not what was committed
+├── StorageError                the storage refused, failed or did not answer
 ├── DiskSpaceError              a plan writes more than the disk has free
 ├── StateRangeError              states that the dtype they would be stored in cannot hold
 ├── ModelStructureError         a model whose blocks, final norm or head cannot be found
@@ -92,6 +93,10 @@ class CorruptShardError(ActstoreError):
     """A shard's bytes are not those that were committed."""
 
     exit_code = 4
+
+
+class StorageError(ActstoreError, OSError):
+    """The storage refused to read or write, failed at it, or did not answer."""
 
 
 class DiskSpaceError(ActstoreError):
