@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +15,9 @@ from actstore.store.shards.builder import NO_CHUNK, shard_digest
 from actstore.store.shards.layout import CRC, TAG, Ints, ShardLayout, checksum
 from actstore.store.shards.tags import ShardIdentity
 from actstore.store.storage import Reader
+
+_READ_AT_ONCE = 16 << 20
+"""Bytes: a layer of a shard in one request, as a rule, and no more memory than that."""
 
 
 class ShardReader:
@@ -29,14 +34,17 @@ class ShardReader:
         name: str,
         identity: ShardIdentity | None,
         n_bytes: int | None = None,
+        bridged: int = 0,
     ) -> None:
         """name: what to call the shard in an error. identity, n_bytes: as committed.
+
+        bridged: up to so many bytes between two chunks are read along, to spare a request.
 
         identity: None for a shard that another writer made: its chunks have no tags, and the index
         alone says where they are.
         """
         self._reader, self._layout, self._name = reader, layout, name
-        self._identity, self._n_bytes = identity, n_bytes
+        self._identity, self._n_bytes, self._bridged = identity, n_bytes, bridged
         self._known_extents: NDArray[np.int64] | None = None
         if (
             identity is not None
@@ -51,16 +59,13 @@ class ShardReader:
         layer: index in the array, not the layer's number. positions: (n,) ascending, in the shard.
         """
         layout = self._layout
-        in_chunk = positions % layout.rows_per_chunk
-        chunks, which = np.unique(positions // layout.rows_per_chunk, return_inverse=True)
-        for start, stop in _runs(self._extents[layer, chunks], self._gap):
-            values = self._read_chunks(layer, chunks[start:stop])
-            low, high = np.searchsorted(which, [start, stop])
-            if high - low == values.shape[0] * values.shape[1]:
-                layout.encoding.decode(values, out[low:high].reshape(*values.shape[:2], -1))
-            else:
-                wanted = values[which[low:high] - start, in_chunk[low:high]]
-                layout.encoding.decode(wanted, out[low:high])
+        chunk_of, row_of = np.divmod(positions, layout.rows_per_chunk)
+        first = np.flatnonzero(np.diff(chunk_of, prepend=-1))
+        bounds = pairwise([*first.tolist(), len(positions)])
+        for bound, (number, raw) in zip(bounds, self._chunks(layer, chunk_of[first]), strict=True):
+            wanted = slice(*bound)
+            values = self._values(layer, number, raw)
+            layout.encoding.decode(values[_as_slice(row_of[wanted])], out[wanted])
         self._require_size()
 
     def check(self) -> str:
@@ -69,13 +74,15 @@ class ShardReader:
         index = self._read_index()
         self._known_extents = self._parse_index(index)  # which is checked with it
         endings = bytearray()
-        for layer in range(self._layout.n_layers):
-            for number in np.flatnonzero(self._extents[layer, :, 0] >= 0):
-                chunk = np.array([number])
-                raw, _ = self._read_raw(layer, chunk)
-                self._check(layer, int(number), raw)
-                endings += bytes(raw[len(raw) - CRC - self._gap :])
+        for layer, there in enumerate(self._extents[..., 0] >= 0):
+            for _, raw in self._chunks(layer, np.flatnonzero(there)):
+                endings += raw[len(raw) - CRC - self._gap :].data
         return shard_digest(bytes(endings), index)
+
+    def check_index(self) -> None:
+        """Read the index alone; CorruptShardError if it, or the size, is not as committed."""
+        self._require_size()
+        self._parse_index(self._read_index())
 
     def damaged(self) -> list[tuple[int, int]]:
         """The layer index and number of every chunk that cannot be read; all if none can be found.
@@ -92,7 +99,8 @@ class ShardReader:
 
     def _is_sound(self, layer: int, number: int) -> bool:
         try:
-            self._read_chunks(layer, np.array([number]))
+            for _, raw in self._chunks(layer, np.array([number])):
+                self._values(layer, number, raw)
         except CorruptShardError:
             return False
         return True
@@ -109,38 +117,36 @@ class ShardReader:
             self._known_extents = self._parse_index(self._read_index())
         return self._known_extents
 
-    def _read_chunks(self, layer: int, chunks: Ints) -> NDArray[Any]:
-        """Neighbouring chunks: (chunk, row, width), a view of the bytes read where it can be."""
-        layout = self._layout
-        raw, parts = self._read_raw(layer, chunks)
-        for number, part in zip(chunks.tolist(), parts, strict=True):
-            self._check(layer, number, part)
-        if layout.encoding.compresses:
-            data = np.empty((len(chunks), layout.chunk_bytes), np.uint8)
-            for number, part, out in zip(chunks.tolist(), parts, data, strict=True):
-                self._decompress(layer, number, part[: len(part) - CRC - self._gap], out)
-            shape = (len(chunks), layout.rows_per_chunk, layout.width)
-            return data.view(layout.stored_dtype).reshape(shape)
-        stride = layout.chunk_bytes + CRC + self._gap
-        return np.ndarray(
-            (len(chunks), layout.rows_per_chunk, layout.width),
-            layout.stored_dtype,
-            buffer=raw.data,
-            strides=(stride, layout.row_bytes, layout.stored_dtype.itemsize),
-        )
+    def _chunks(self, layer: int, numbers: Ints) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Chunks in their order, checked: the number and the bytes, with crc32c and tag, of each.
 
-    def _read_raw(
-        self, layer: int, chunks: Ints
-    ) -> tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]:
-        """Neighbouring chunks in one read: all bytes, and those of each, with crc32c and tag."""
-        extents = self._extents[layer, chunks]
-        if extents.min() < 0:
-            raise self._corrupt(f"it has no rows of chunk {chunks[0]} of layer index {layer}")
-        sizes = extents[:, 1] + self._gap
-        raw = np.empty(int(sizes.sum()), np.uint8)
-        self._reader.read_into(int(extents[0, 0]), raw.data)
-        ends = np.cumsum(sizes)
-        return raw, [raw[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+        The bytes are overwritten when the next ones are asked for.
+        """
+        extents = self._extents[layer, numbers]
+        if (extents < 0).any():
+            absent = numbers[extents[:, 0] < 0][0]
+            raise self._corrupt(f"it has no rows of chunk {absent} of layer index {layer}")
+        places = np.stack([extents[:, 0], extents.sum(1) + self._gap], 1).tolist()
+        for start, stop in _pieces(places, self._bridged):
+            offset = places[start][0]
+            raw = _SCRATCH.of(places[stop - 1][1] - offset)
+            self._reader.read_into(offset, raw.data)
+            for number, (low, high) in zip(
+                numbers[start:stop].tolist(), places[start:stop], strict=True
+            ):
+                chunk = raw[low - offset : high - offset]
+                self._check(layer, number, chunk)
+                yield number, chunk
+
+    def _values(self, layer: int, number: int, raw: NDArray[np.uint8]) -> NDArray[Any]:
+        """(row, width): what a chunk holds, a view of its bytes unless they are compressed."""
+        layout = self._layout
+        data = raw[: len(raw) - CRC - self._gap]
+        if layout.encoding.compresses:
+            unpacked = np.empty(layout.chunk_bytes, np.uint8)
+            self._decompress(layer, number, data, unpacked)
+            data = unpacked
+        return data.view(layout.stored_dtype).reshape(layout.rows_per_chunk, layout.width)
 
     def _check(self, layer: int, number: int, raw: NDArray[np.uint8]) -> None:
         end = len(raw) - CRC - self._gap
@@ -199,8 +205,38 @@ def _extents_of_full(layout: ShardLayout) -> NDArray[np.int64]:
     return extents
 
 
-def _runs(extents: NDArray[np.int64], gap: int) -> list[tuple[int, int]]:
-    """Ranges of chunks that lie one behind the other, so that each is one read."""
-    ends = extents[:-1, 0] + extents[:-1, 1] + gap
-    breaks = np.flatnonzero(ends != extents[1:, 0]) + 1
-    return list(pairwise([0, *breaks.tolist(), len(extents)]))
+def _pieces(places: list[list[int]], bridged: int) -> Iterator[tuple[int, int]]:
+    """Ranges of chunks, each to be read at once. places: offset and end of every chunk."""
+    start = 0
+    for i, ((_, before), (offset, end)) in enumerate(pairwise(places), start=1):
+        near = 0 <= offset - before <= bridged
+        if not near or end - places[start][0] > _READ_AT_ONCE:
+            yield start, i
+            start = i
+    if places:
+        yield start, len(places)
+
+
+def _as_slice(rows: Ints) -> slice | Ints:
+    """Rows, ascending, as a slice if none is left out between them: numpy then copies nothing."""
+    start, stop = int(rows[0]), int(rows[-1]) + 1
+    return slice(start, stop) if stop - start == len(rows) else rows
+
+
+class _Scratch(threading.local):
+    """A buffer of each thread for what it reads: fresh memory costs as much as the reading."""
+
+    def __init__(self) -> None:
+        self._kept = np.empty(0, np.uint8)
+
+    def of(self, n_bytes: int) -> NDArray[np.uint8]:
+        """So many bytes, until the next call in the same thread."""
+        if n_bytes > len(self._kept):
+            fresh = np.empty(n_bytes, np.uint8)
+            if n_bytes > _READ_AT_ONCE:  # a chunk of another writer's: not to be kept
+                return fresh
+            self._kept = fresh
+        return self._kept[:n_bytes]
+
+
+_SCRATCH = _Scratch()
