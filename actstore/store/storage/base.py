@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from actstore.errors import InvalidInputError
+
 Buffer = bytes | bytearray | memoryview
 
 
@@ -43,6 +45,8 @@ class Storage(Protocol):
     """What `open_storage` opens it by."""
     threads: int
     """How many reads at once are worth it, unless the caller says otherwise."""
+    rewrites_to_append: bool
+    """Whether `append` writes the whole object anew: what grows is then better cut in parts."""
 
     def exists(self, key: str) -> bool: ...
 
@@ -89,3 +93,11 @@ class Storage(Protocol):
 def join(*parts: str) -> str:
     """A key of its parts: `join("models", "m", "main")` -> `models/m/main`."""
     return "/".join(parts)
+
+
+def checked_key(key: str, url: str) -> str:
+    """The key. Raises InvalidInputError for one that leads out of the storage at `url`."""
+    parts = key.split("/")
+    if ".." in parts or (key and "" in parts):
+        raise InvalidInputError(f"{key!r} is no key of a store: it leads out of {url}.")
+    return key

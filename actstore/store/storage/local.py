@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from actstore.errors import CorruptShardError, InvalidInputError
-from actstore.store.storage.base import Buffer, Reader, StoredObject
+from actstore.errors import CorruptShardError
+from actstore.store.storage.base import Buffer, Reader, StoredObject, checked_key
 
 _WRITE_AT_ONCE = 64 << 20
 _PARTIAL = ".partial"
@@ -21,6 +21,7 @@ class LocalStorage:
     """A folder."""
 
     threads = 1
+    rewrites_to_append = False
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -28,10 +29,7 @@ class LocalStorage:
 
     def path(self, key: str) -> Path:
         """Where a key's file is. Raises InvalidInputError for a key that leads out of the root."""
-        parts = key.split("/")
-        if ".." in parts or (key and "" in parts):
-            raise InvalidInputError(f"{key!r} is no key of a store: it leads out of {self.url}.")
-        return self.root / key
+        return self.root / checked_key(key, self.url)
 
     def exists(self, key: str) -> bool:
         return self.path(key).exists()

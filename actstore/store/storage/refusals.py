@@ -1,0 +1,97 @@
+"""What object stores refuse or fail to answer: when to ask again, and how to say it."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from obstore.exceptions import BaseError, GenericError, PermissionDeniedError, UnauthenticatedError
+
+from actstore.errors import StorageError
+
+_SPENT = re.compile(r"after (\d+) retries, max_retries: (\d+)")
+_CLIENT_ERROR = re.compile(r"status code: 4(?!08|29)\d\d")
+_CREDENTIALS = (
+    "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (`aws configure` makes a "
+    "profile; it needs boto3: pip install boto3), or AWS_SKIP_SIGNATURE=true for a public bucket."
+)
+_BUCKET = "Create it, or see whether AWS_REGION and AWS_ENDPOINT_URL are right."
+_REACH = "See whether AWS_ENDPOINT_URL and AWS_REGION are right, and run the same command again."
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often something is asked for again, where obstore itself does not ask again."""
+
+    tries: int = 6
+    first_wait: float = 0.1
+    """Seconds before the second try; twice as many before each further one."""
+    seconds: float = 60.0
+    """None is begun later than this after the first."""
+
+
+Last = Callable[[Exception], bool]
+
+
+def tries(patience: Patience) -> Iterator[Last]:
+    """Tries of something that may fail, with waits between them.
+
+    Each gives a function that says whether an error is to be raised: no further try would help, or
+    there is none. Waits are exponential with jitter.
+    Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+    end = time.monotonic() + patience.seconds
+    for number in range(patience.tries):
+        wait = patience.first_wait * 2**number
+        more = number + 1 < patience.tries and time.monotonic() + wait < end
+        yield lambda error, more=more: not (more and _may_pass(error))  # type: ignore[misc]
+        time.sleep(wait * random.uniform(0.5, 1))
+
+
+@contextmanager
+def told(url: str, key: str) -> Iterator[None]:
+    """Raise what obstore raises as StorageError, but for what says that an object is (not) there.
+
+    A missing bucket is no missing object.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        if "NoSuchBucket" in str(error):
+            raise _refused(url, key, error, _BUCKET) from error
+        raise FileNotFoundError(f"{url} has no {key}") from None
+    except (PermissionDeniedError, UnauthenticatedError) as error:
+        raise _refused(url, key, error, _CREDENTIALS) from error
+    except GenericError as error:
+        raise _refused(url, key, error, _advice(str(error))) from error
+
+
+def is_behind_end(error: Exception) -> bool:
+    """Whether a range was refused that begins behind the end of its object."""
+    return "status code: 416" in str(error) or "Invalid range" in str(error)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether another try may succeed."""
+    text = str(error)
+    spent = _SPENT.search(text)
+    if not isinstance(error, GenericError) or (spent and spent[1] == spent[2]):
+        return False
+    return not (_CLIENT_ERROR.search(text) or is_behind_end(error))
+
+
+def _advice(text: str) -> str:
+    if "NoSuchBucket" in text:
+        return _BUCKET
+    if "169.254.169.254" in text or "credential" in text.lower():
+        return _CREDENTIALS
+    return _REACH
+
+
+def _refused(url: str, key: str, error: BaseError | OSError, advice: str) -> StorageError:
+    why = str(error).split("\n\nDebug source")[0].strip()
+    return StorageError(f"{url} did not give or take {key or 'a listing'}: {why}\n{advice}")
