@@ -35,7 +35,6 @@ class ShardBuilder:
         self.layout = layout
         self._image = np.empty(layout.shard_bytes, np.uint8)
         self._values = layout.values(self._image)
-        self._values[...] = np.nan if layout.stored_dtype.kind == "f" else 0
         self.filled = np.zeros(layout.rows_per_shard, bool)
 
     def put(self, positions: Ints, states: Floats) -> None:
@@ -56,7 +55,15 @@ class ShardBuilder:
         if len(missing):
             raise AssertionError(f"{len(missing)} rows of the shard were never put: {missing[:5]}")
         used = np.unique(expected // self.layout.rows_per_chunk)
+        self._blank(used)
         return self._compressed(used, identity) if self._compresses else self._plain(used, identity)
+
+    def _blank(self, used: Ints) -> None:
+        """Fill what was never put in the chunks in use."""
+        empty = ~self.filled.reshape(-1, self.layout.rows_per_chunk)
+        blank = np.nan if self.layout.stored_dtype.kind == "f" else 0
+        for chunk in used[empty[used].any(1)]:
+            self._values[:, chunk, empty[chunk]] = blank
 
     @property
     def _compresses(self) -> bool:
@@ -73,9 +80,10 @@ class ShardBuilder:
         """Sealed in place: chunks in use are moved together, if there are others."""
         layout = self.layout
         size = layout.n_layers * len(used) * layout.stride
-        if len(used) < layout.chunks_per_layer:
-            self._image[:size] = self._chunks[:, used].ravel()
         chunks = self._image[:size].reshape(layout.n_layers, len(used), layout.stride)
+        if len(used) < layout.chunks_per_layer:
+            for layer, of_layer in enumerate(self._chunks):
+                chunks[layer] = of_layer[used]  # never behind its place: the next are still whole
         extents = np.full((layout.n_layers, layout.chunks_per_layer, 2), NO_CHUNK, "<u8")
         extents[:, used, 0] = np.arange(0, size, layout.stride).reshape(layout.n_layers, -1)
         extents[:, used, 1] = layout.chunk_bytes + CRC

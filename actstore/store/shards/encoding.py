@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from actstore.store.shards.widening import convert
+
 EXACT = "exact"
 
 
@@ -58,7 +60,7 @@ class Exact:
         return states
 
     def decode(self, stored: NDArray[Any], out: NDArray[np.floating[Any]]) -> None:
-        out[...] = stored
+        convert(stored, out)
 
     def compress(self, chunk: NDArray[np.uint8]) -> bytes:
         raise NotImplementedError("exact states are not compressed")
