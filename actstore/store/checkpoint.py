@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from actstore.errors import CorruptShardError, MissingShardsError
 from actstore.refs import look_up
 from actstore.store import schema
 from actstore.store.arrays import Shard, ShardedArray, shards_of
+from actstore.store.damage import Damage
 from actstore.store.head import LensHead
 from actstore.store.head_group import read_head, write_head
 from actstore.store.journal import Json
@@ -262,6 +263,13 @@ class CheckpointGroup:
         """Make a lens count, all of whose layers are written. fitted: how, and to what."""
         lens.finish(fitted)
         self._write_document()
+
+    def damage(self, *, quick: bool) -> Iterator[Damage]:
+        """What is wrong with the documents of the checkpoint and of its arrays."""
+        del quick
+        if read_attributes(self.storage, self.prefix).get("plan") != self.spec.digest():
+            what = "its plan is not the one it names"
+            yield Damage(join(self.prefix, DOCUMENT), what, remade=False)
 
     def sharded_array(self, name: str) -> ShardedArray | TextValues:
         """An array by its name in commit records: `mean_pool`, `tokens/sample/states`, …"""

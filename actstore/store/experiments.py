@@ -6,18 +6,23 @@ last, without which it does not count.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+import xxhash
+
+from actstore.errors import CorruptShardError
+from actstore.store.damage import Damage
 from actstore.store.environment import environment
 from actstore.store.journal import Json
+from actstore.store.sealing import damaged, read_sealed_json, sealed_json
 from actstore.store.storage import Storage, join
 from actstore.store.zarr_metadata import DOCUMENT, write_group
 
 FOLDER = "experiments"
+_YAML_DIGEST = "yaml_digest"
 
 
 @dataclass(frozen=True)
@@ -40,29 +45,52 @@ def keep_experiment(storage: Storage, digest: str, name: str, yaml: str) -> bool
         return False
     if not storage.exists(join(FOLDER, DOCUMENT)):
         write_group(storage, FOLDER, {})
-    record = {"digest": digest, "name": name, "at": time.time(), "environment": environment()}
+    record: dict[str, Json] = {
+        "digest": digest,
+        "name": name,
+        "at": time.time(),
+        "environment": environment(),
+        _YAML_DIGEST: xxhash.xxh3_128_hexdigest(yaml.encode()),
+    }
     with suppress(FileExistsError):  # another process keeps the same one, or was killed at it
         storage.create(_yaml(digest), yaml.encode())
     try:
-        storage.create(_json(digest), json.dumps(record, indent=1).encode())
+        storage.create(_json(digest), sealed_json(_json(digest), record))
     except FileExistsError:
         return False
     return True
 
 
 def kept_experiments(storage: Storage) -> list[KeptExperiment]:
-    """All of them, by when they first ran."""
-    digests = [
-        name.removesuffix(".json")
-        for name in storage.names(FOLDER)
-        if name.endswith(".json") and name != DOCUMENT
-    ]
-    return sorted((_read(storage, digest) for digest in digests), key=lambda one: one.at)
+    """All of them, by when they first ran. Raises CorruptShardError."""
+    found = [_read(storage, digest) for digest in _digests(storage)]
+    return sorted(found, key=lambda one: one.at)
+
+
+def damage(storage: Storage) -> Iterator[Damage]:
+    """What is wrong with the experiments; running one again keeps it again."""
+    for digest in _digests(storage):
+        try:
+            _read(storage, digest)
+        except CorruptShardError as error:
+            for key in (_json(digest), _yaml(digest)):
+                yield Damage(key, f"it is of an experiment that is damaged: {error}", remade=True)
+
+
+def _digests(storage: Storage) -> list[str]:
+    names = [name for name in storage.names(FOLDER) if name.endswith(".json") and name != DOCUMENT]
+    return [name.removesuffix(".json") for name in names]
 
 
 def _read(storage: Storage, digest: str) -> KeptExperiment:
-    record = json.loads(storage.read(_json(digest)))
-    return KeptExperiment(**record, yaml=storage.read(_yaml(digest)).decode())
+    record = read_sealed_json(storage, _json(digest))
+    try:
+        yaml = storage.read(_yaml(digest))
+    except FileNotFoundError:
+        raise damaged(storage, _yaml(digest), "it is missing") from None
+    if xxhash.xxh3_128_hexdigest(yaml) != record.pop(_YAML_DIGEST):
+        raise damaged(storage, _yaml(digest), "it is not the file that was kept")
+    return KeptExperiment(**record, yaml=yaml.decode())
 
 
 def _yaml(digest: str) -> str:

@@ -21,10 +21,14 @@ import pyarrow as pa
 import pyarrow.json as pj
 
 from actstore.errors import CorruptShardError
+from actstore.store.damage import Damage
 from actstore.store.storage import Storage, join
 
 _CHECKSUM = len(', "crc32c": "00000000"}')
 """Bytes that end a line."""
+_ENDING = ".jsonl"
+_NAMED = 5
+"""Damaged lines of one journal that are named."""
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -70,7 +74,7 @@ def journals(storage: Storage, folder: str, *, check: bool = True) -> Iterator[t
     check: raise CorruptShardError for a line that fails its checksum.
     """
     for name in storage.names(folder):
-        if name.endswith(".jsonl"):
+        if name.endswith(_ENDING):
             key = join(folder, name)
             data = storage.read(key)
             lines = data[: data.rfind(b"\n") + 1]
@@ -80,6 +84,33 @@ def journals(storage: Storage, folder: str, *, check: bool = True) -> Iterator[t
                 yield key, lines
 
 
+def damage(storage: Storage, folder: str) -> Iterator[Damage]:
+    """The journals of a folder that have a line which fails its checksum.
+
+    What only such a line records is done again once it is gone. A line that a killed process left
+    torn at the end is no damage.
+    """
+    for name in storage.names(folder):
+        if name.endswith(_ENDING):
+            key = join(folder, name)
+            bad = damaged_lines(storage.read(key))
+            if bad:
+                lines = ", ".join(str(number) for number in bad[:_NAMED])
+                more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+                yield Damage(key, f"line {lines}{more} fails its checksum", remade=True)
+
+
+def damaged_lines(data: bytes) -> list[int]:
+    """The lines of a journal that fail their checksum, counted from 1."""
+    lines = data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]
+    return [number for number, line in enumerate(lines, start=1) if not _is_sound(line)]
+
+
+def _is_sound(line: bytes) -> bool:
+    body = line[:-_CHECKSUM]
+    return line[-_CHECKSUM:] == b', "crc32c": "%08x"}' % google_crc32c.value(body)
+
+
 def _with_checksum(line: bytes) -> bytes:
     """A line of JSON, which ends with `}`, with its checksum as the last field."""
     body = line[:-1]
@@ -87,10 +118,8 @@ def _with_checksum(line: bytes) -> bytes:
 
 
 def _check(key: str, lines: bytes) -> None:
-    for number, line in enumerate(lines.splitlines(), start=1):
-        body = line[:-_CHECKSUM]
-        if line[-_CHECKSUM:] != b', "crc32c": "%08x"}' % google_crc32c.value(body):
-            raise _damaged(key, f"line {number} fails its checksum")
+    for number in damaged_lines(lines):
+        raise _damaged(key, f"line {number} fails its checksum")
 
 
 def _parsed(key: str, lines: bytes) -> list[dict[str, Json]]:

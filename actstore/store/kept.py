@@ -6,30 +6,32 @@ metrics are means of in `metrics/values`. A file is written once and never chang
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from actstore.store.damage import Damage
+from actstore.store.sealing import read_sealed_arrays, seal_damage, sealed_arrays
 from actstore.store.storage import Storage, join
 from actstore.store.zarr_metadata import DOCUMENT, write_group
 
 FITS = "fits"
 METRIC_VALUES = "metrics/values"
+_FILE = ".npz"
 
 
 def read_kept(storage: Storage, folder: str, key: str) -> dict[str, NDArray[Any]] | None:
-    """The arrays kept under a key, by their names, or None where there are none."""
+    """The arrays kept under a key, by their names, or None where there are none.
+
+    Raises CorruptShardError for a file that is damaged, or another key's.
+    """
     try:
-        data = storage.read(_place(folder, key))
+        return read_sealed_arrays(storage, _place(folder, key))
     except FileNotFoundError:
         return None
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return dict(arrays)
 
 
 def keep(storage: Storage, folder: str, key: str, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -39,11 +41,17 @@ def keep(storage: Storage, folder: str, key: str, arrays: Mapping[str, NDArray[A
         group = "/".join(parts[: depth + 1])
         if not storage.exists(join(group, DOCUMENT)):
             write_group(storage, group, {})
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
+    place = _place(folder, key)
     with suppress(FileExistsError):
-        storage.create(_place(folder, key), buffer.getbuffer())
+        storage.create(place, sealed_arrays(place, arrays))
+
+
+def damage(storage: Storage, folder: str, *, quick: bool) -> Iterator[Damage]:
+    """What is wrong with the files of a folder; all are made again once they are gone."""
+    for name in storage.names(folder):
+        if name.endswith(_FILE):
+            yield from seal_damage(storage, join(folder, name), quick=quick, remade=True)
 
 
 def _place(folder: str, key: str) -> str:
-    return join(folder, f"{xxhash.xxh3_128_hexdigest(key.encode())}.npz")
+    return join(folder, xxhash.xxh3_128_hexdigest(key.encode()) + _FILE)

@@ -90,6 +90,13 @@ class Ledger:
         names = self.storage.names(join(self.prefix, array))
         return {int(name.split(".")[2]) for name in names if name.startswith("c.")}
 
+    def unrecorded(self, array: str) -> set[int]:
+        """The shards of an array whose objects exist without a record: they are to do.
+
+        They are what a killed writer leaves, or what a ledger recorded that has lost lines.
+        """
+        return self.present(array) - self.committed(array).keys()
+
     def commit(
         self,
         *,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,10 @@ from actstore.store import bundles, metric_journal, results, score_journal, scor
 from actstore.store import views as view_sets
 from actstore.store.bundles import TaskBundle
 from actstore.store.checkpoint import CheckpointGroup
+from actstore.store.damage import Damage
 from actstore.store.experiments import KeptExperiment, keep_experiment, kept_experiments
 from actstore.store.journal import Json
+from actstore.store.lengths import model_damage
 from actstore.store.metric_journal import MetricRecord
 from actstore.store.plan import CheckpointSpec, require_same
 from actstore.store.results import EvaluationFailure, ScoreRecord
@@ -407,6 +409,10 @@ class Store:
             write_group(self.storage, join(prefix, "ledger"), {})
             write_group(self.storage, prefix, spec.to_attributes())
         return CheckpointGroup(self.storage, self._texts, prefix)
+
+    def model_damage(self, model: str, *, quick: bool) -> Iterator[Damage]:
+        """What is wrong with what a model's checkpoints share: its document, its text lengths."""
+        return model_damage(self, model, quick=quick)
 
     # results
 

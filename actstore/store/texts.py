@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from actstore.errors import CorruptShardError, InvalidTextError, UnknownTextError
+from actstore.store.damage import Damage
 from actstore.store.shards import MAX_ROWS_PER_SHARD
 from actstore.store.storage import Storage, join
 
@@ -188,6 +189,18 @@ class TextTable:
             return pd.DataFrame({name: [] for name in columns})
         frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
         return frame
+
+    def damage(self, *, quick: bool) -> Iterator[Damage]:
+        """What is wrong with the parts of the table. quick: that they are there, in their size."""
+        for name in self._part_names():
+            key = join(_FOLDER, name)
+            try:
+                self._span(name)
+                if not quick:
+                    frame = self._frame([name], ["row", "text"])
+                    self._verify(frame["row"].to_numpy(), frame["text"].tolist())
+            except (CorruptShardError, OSError, pa.ArrowException) as error:
+                yield Damage(key, str(error), remade=False)
 
     def _append(self, texts: list[str], index: _Index) -> None:
         """Write a part of texts that the index lacks, unless there is a part behind it by now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from actstore.errors import MissingShardsError, PlanMismatchError
+from actstore.errors import CorruptShardError, MissingShardsError, PlanMismatchError
 from actstore.refs import look_up
 from actstore.store import schema
 from actstore.store.arrays import Shard, ShardedArray, shards_of
+from actstore.store.damage import Damage
 from actstore.store.ledger import Ledger, ShardStats
 from actstore.store.plan import CheckpointSpec
 from actstore.store.shards import ShardBuilder, ShardLayout, choose_layout
@@ -28,6 +29,10 @@ from actstore.store.zarr_metadata import (
 
 if TYPE_CHECKING:
     import xarray as xr
+
+
+AXES = tuple(one.name for one in schema.TOKEN_ARRAYS)
+"""The labels of a sample's tokens."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +148,16 @@ class TokenSample:
         url = join(self._ledger.storage.url, self.prefix)
         dataset: xr.Dataset = xr.open_zarr(url, chunks=None)
         return dataset
+
+    def damage(self, *, quick: bool) -> Iterator[Damage]:
+        """What is wrong with the labels of the sample's tokens. Its states have a ledger."""
+        del quick
+        for name in AXES:
+            key = join(self.prefix, name)
+            try:
+                self._read(name)
+            except (CorruptShardError, FileNotFoundError) as error:
+                yield Damage(key, str(error), remade=False)
 
     def _read(self, name: str) -> NDArray[Any]:
         return read_array(self._ledger.storage, join(self.prefix, name))

@@ -7,9 +7,8 @@ be a view of several texts, and of itself; so what is a view of what stands in t
 from __future__ import annotations
 
 import contextlib
-import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
@@ -17,15 +16,22 @@ from urllib.parse import quote, unquote
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from actstore.errors import InvalidInputError
 from actstore.refs import look_up
+from actstore.store.damage import Damage
 from actstore.store.journal import Json
 from actstore.store.leases import ADDING_TEXTS, alone
 from actstore.store.ledger import digest
 from actstore.store.plan import require_same
+from actstore.store.sealing import (
+    read_sealed_json,
+    read_sealed_table,
+    seal_damage,
+    sealed_json,
+    sealed_table,
+)
 from actstore.store.storage import Storage, join
 from actstore.store.texts import TextTable, hash_texts
 from actstore.store.zarr_metadata import DOCUMENT, write_group
@@ -102,7 +108,7 @@ def _stored_or_added(
         first_new = _begin(storage, table, name, asked)
         rows = table.add(flat).reshape(len(source_rows), -1)
         added = ViewSet(name, source_rows, rows, np.unique(rows[rows >= first_new]), asked)
-        storage.create(_key(name, _TABLE), _encode(added))
+        storage.create(_key(name, _TABLE), sealed_table(_key(name, _TABLE), _to_table(added)))
         storage.delete(_key(name, _BEGUN))
     return view_set(storage, name)
 
@@ -114,16 +120,25 @@ def view_sets(storage: Storage) -> list[str]:
 
 
 def view_set(storage: Storage, name: str) -> ViewSet:
-    """A view set. Raises UnknownNameError."""
+    """A view set. Raises UnknownNameError, CorruptShardError for one that is damaged."""
     add = f"Add views: actstore views {storage.url} --name {name}"
     look_up("view set in this store", name, view_sets(storage), add)
-    table = pq.read_table(io.BytesIO(storage.read(_key(name, _TABLE))))
+    table = read_sealed_table(storage, _key(name, _TABLE))
     rows, sources, views, new = (table[c].to_numpy() for c in ("row", "source_row", "view", "new"))
     n_views = int(views.max()) + 1
     attributes = json.loads(table.schema.metadata[_ATTRIBUTES])
     return ViewSet(
         name, sources[::n_views], rows.reshape(-1, n_views), np.unique(rows[new]), attributes
     )
+
+
+def damage(storage: Storage, *, quick: bool) -> Iterator[Damage]:
+    """What is wrong with the view sets; the same views, added again, are the same rows."""
+    for name in view_sets(storage):
+        yield from seal_damage(storage, _key(name, _TABLE), quick=quick, remade=True)
+    for file in storage.names(_FOLDER):
+        if file.endswith(_BEGUN):
+            yield from seal_damage(storage, join(_FOLDER, file), quick=quick, remade=False)
 
 
 def rows_new_with_views(storage: Storage) -> NDArray[np.int64]:
@@ -157,10 +172,10 @@ def _begin(storage: Storage, table: TextTable, name: str, asked: Mapping[str, Js
     """
     if not storage.exists(join(_FOLDER, DOCUMENT)):
         write_group(storage, _FOLDER, {})
-    begun = {"first_new_row": table.end(), "asked": dict(asked)}
+    begun: dict[str, Json] = {"first_new_row": table.end(), "asked": dict(asked)}
     with contextlib.suppress(FileExistsError):  # of a run that was killed
-        storage.create(_key(name, _BEGUN), json.dumps(begun).encode())
-    stored = json.loads(storage.read(_key(name, _BEGUN)))
+        storage.create(_key(name, _BEGUN), sealed_json(_key(name, _BEGUN), begun))
+    stored = read_sealed_json(storage, _key(name, _BEGUN))
     _require_same(storage, name, stored["asked"], asked)
     return int(stored["first_new_row"])
 
@@ -172,16 +187,12 @@ def _require_same(
     require_same(f"The view set {name!r} of {storage.url}", stored, asked, remedy)
 
 
-def _encode(views: ViewSet) -> memoryview:
+def _to_table(views: ViewSet) -> pa.Table:
     frame = views.frame()
     frame["new"] = np.isin(frame["row"], views.new_rows)
     table = pa.Table.from_pandas(frame, preserve_index=False)
     attributes = json.dumps(dict(views.attributes), sort_keys=True).encode()
-    buffer = io.BytesIO()
-    pq.write_table(
-        table.replace_schema_metadata({_ATTRIBUTES: attributes}), buffer, compression="zstd"
-    )
-    return buffer.getbuffer()
+    return table.replace_schema_metadata({_ATTRIBUTES: attributes})
 
 
 def _key(name: str, ending: str) -> str:

@@ -6,18 +6,18 @@ model in a store, is kept in the file.
 
 from __future__ import annotations
 
-import io
 import string
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from actstore.errors import PlanMismatchError
 from actstore.refs import model_key
+from actstore.store.damage import Damage
+from actstore.store.sealing import read_sealed_table, seal_damage, sealed_table
 from actstore.store.storage import Storage, join
 
 _DIGEST = b"tokenizer_digest"
@@ -47,16 +47,14 @@ def write_vocabulary(
         },
         metadata={_DIGEST: digest.encode()},
     )
-    written = io.BytesIO()
-    pq.write_table(table, written, compression="zstd")
     with suppress(FileExistsError):  # another process was first
-        storage.create(_key(model), written.getbuffer())
+        storage.create(_key(model), sealed_table(_key(model), table))
     require_vocabulary_of(storage, model, digest)
 
 
 def require_vocabulary_of(storage: Storage, model: str, digest: str) -> None:
     """Raise PlanMismatchError unless the stored vocabulary is that of this tokenizer."""
-    metadata = pq.read_schema(io.BytesIO(storage.read(_key(model)))).metadata or {}
+    metadata = read_sealed_table(storage, _key(model)).schema.metadata
     stored = metadata.get(_DIGEST, b"").decode()
     if stored != digest:
         raise PlanMismatchError(
@@ -67,10 +65,18 @@ def require_vocabulary_of(storage: Storage, model: str, digest: str) -> None:
 
 
 def read_vocabulary(storage: Storage, model: str) -> pd.DataFrame:
-    """Columns id, token, is_special, is_blank, by id. Raises FileNotFoundError for none."""
-    table = pq.read_table(io.BytesIO(storage.read(_key(model))))
-    frame: pd.DataFrame = table.to_pandas()
+    """Columns id, token, is_special, is_blank, by id.
+
+    Raises FileNotFoundError for none, CorruptShardError for a damaged one or another model's.
+    """
+    frame: pd.DataFrame = read_sealed_table(storage, _key(model)).to_pandas()
     return frame
+
+
+def damage(storage: Storage, model: str, *, quick: bool) -> Iterator[Damage]:
+    """What is wrong with a model's vocabulary, if it has one; the next lens head makes it again."""
+    if has_vocabulary(storage, model):
+        yield from seal_damage(storage, _key(model), quick=quick, remade=True)
 
 
 def _key(model: str) -> str:
