@@ -9,7 +9,8 @@ import obstore as obs
 from obstore.exceptions import BaseError, GenericError
 
 from actstore.errors import CorruptShardError
-from actstore.store.storage.refusals import Patience, is_behind_end, told, tries
+from actstore.store.storage.patience import Patience, tries
+from actstore.store.storage.refusals import is_behind_end, may_pass, told
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta, PutResult, UpdateVersion
@@ -65,7 +66,7 @@ class ObjectReader:
     def read(self) -> bytes:
         """The whole object."""
         with told(self._url, self._path):
-            for last in tries(self._patience):
+            for last in tries(self._patience, may_pass):
                 try:
                     return self._whole()
                 except BaseError as error:
@@ -77,7 +78,7 @@ class ObjectReader:
         """As the protocol says; all of it from one version of the object."""
         part = _Part(offset, buffer.cast("B"))
         with told(self._url, self._path):
-            for last in tries(self._patience):
+            for last in tries(self._patience, may_pass):
                 try:
                     return self._fill(part)
                 except BaseError as error:

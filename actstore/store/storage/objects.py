@@ -21,7 +21,8 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
 from actstore.store.storage.base import Buffer, Reader, StoredObject, checked_key
 from actstore.store.storage.object_reader import ObjectReader, version_of
-from actstore.store.storage.refusals import Patience, told, tries
+from actstore.store.storage.patience import Patience, tries
+from actstore.store.storage.refusals import may_pass, told
 
 if TYPE_CHECKING:
     from obstore import UpdateVersion
@@ -160,7 +161,7 @@ class ObjectStorage:
         """
         path, body, token = checked_key(key, self.url), memoryview(data).cast("B"), uuid.uuid4().hex
         with told(self.url, key):
-            for last in tries(self._patience):
+            for last in tries(self._patience, may_pass):
                 try:
                     return version_of(self._put_once(path, body, mode, token))
                 except (BaseError, FileNotFoundError) as error:

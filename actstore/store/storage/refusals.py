@@ -1,13 +1,10 @@
-"""What object stores refuse or fail to answer: when to ask again, and how to say it."""
+"""What object stores refuse or fail to answer: whether to ask again, and how to say it."""
 
 from __future__ import annotations
 
-import random
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from obstore.exceptions import BaseError, GenericError, PermissionDeniedError, UnauthenticatedError
 
@@ -21,35 +18,6 @@ _CREDENTIALS = (
 )
 _BUCKET = "Create it, or see whether AWS_REGION and AWS_ENDPOINT_URL are right."
 _REACH = "See whether AWS_ENDPOINT_URL and AWS_REGION are right, and run the same command again."
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How often something is asked for again, where obstore itself does not ask again."""
-
-    tries: int = 6
-    first_wait: float = 0.1
-    """Seconds before the second try; twice as many before each further one."""
-    seconds: float = 60.0
-    """None is begun later than this after the first."""
-
-
-Last = Callable[[Exception], bool]
-
-
-def tries(patience: Patience) -> Iterator[Last]:
-    """Tries of something that may fail, with waits between them.
-
-    Each gives a function that says whether an error is to be raised: no further try would help, or
-    there is none. Waits are exponential with jitter.
-    Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-    """
-    end = time.monotonic() + patience.seconds
-    for number in range(patience.tries):
-        wait = patience.first_wait * 2**number
-        more = number + 1 < patience.tries and time.monotonic() + wait < end
-        yield lambda error, more=more: not (more and _may_pass(error))  # type: ignore[misc]
-        time.sleep(wait * random.uniform(0.5, 1))
 
 
 @contextmanager
@@ -75,7 +43,7 @@ def is_behind_end(error: Exception) -> bool:
     return "status code: 416" in str(error) or "Invalid range" in str(error)
 
 
-def _may_pass(error: Exception) -> bool:
+def may_pass(error: Exception) -> bool:
     """Whether another try may succeed."""
     text = str(error)
     spent = _SPENT.search(text)
