@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from typing import NoReturn
@@ -11,6 +10,7 @@ import typer
 
 from actstore.cli import app
 from actstore.errors import ActstoreError, StoppedError
+from actstore.store.storage.failures import remedy
 
 _EXTRAS = {
     "torch": "extract",
@@ -31,14 +31,6 @@ _EXTRAS = {
 
 _INTERRUPTED = 130
 """What typer ends with after a KeyboardInterrupt."""
-_AGAIN = "What was committed stays: run the same command again."
-_REMEDIES = {
-    errno.ENOSPC: f"Make space there, or move the store to a larger disk. {_AGAIN}",
-    errno.EDQUOT: f"Make space there, or ask for a larger quota. {_AGAIN}",
-    errno.EROFS: "Copy the store to where it can be written, or have its disk mounted for writing.",
-    errno.EACCES: "Ask its owner for the permission to write, or choose another store.",
-}
-"""What to do about an error of the system."""
 
 
 def main() -> None:
@@ -68,7 +60,7 @@ def _what_to_install(error: ModuleNotFoundError) -> str:
 
 def _what_the_system_says(error: OSError) -> str:
     what = f"{error.filename or 'The system'}: {error.strerror or error}."
-    return " ".join([what, *filter(None, [_REMEDIES.get(error.errno or 0)])])
+    return " ".join([what, *filter(None, [remedy(error.errno)])])
 
 
 def _leave(message: str, code: int) -> NoReturn:

@@ -1,20 +1,28 @@
-"""Files: the storage of a store on a file system that renames and links atomically (POSIX)."""
+"""Files: the storage of a store on a file system that renames and links atomically (POSIX).
+
+An object is written under an unfinished name, flushed, and given its own name in one step: `link`,
+which refuses a name that is taken, or `rename`, which replaces. Then the folder is flushed, and the
+folders above it that were new. What each crash leaves: docs/durability.md.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from actstore.errors import CorruptShardError
-from actstore.store.storage.base import Buffer, Reader, StoredObject, checked_key
+from actstore.errors import CorruptShardError, InvalidInputError
+from actstore.store.storage.base import Buffer, Reader, StoredObject
+from actstore.store.storage.failures import failures_named
+from actstore.store.storage.unfinished import ENDING, unfinished_name
 
 _WRITE_AT_ONCE = 64 << 20
-_PARTIAL = ".partial"
-"""How the names of files end that are not all there yet."""
+_TRIES_OF_A_READ = 3
+"""Another client of a file server may replace an object while it is read (ESTALE)."""
+_CANNOT_FLUSH_FOLDERS = (errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF)
 
 
 class LocalStorage:
@@ -26,89 +34,129 @@ class LocalStorage:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.url = str(root)
+        self._lasting: set[Path] = set()
+        """Folders whose names this process has flushed."""
 
     def path(self, key: str) -> Path:
         """Where a key's file is. Raises InvalidInputError for a key that leads out of the root."""
-        return self.root / checked_key(key, self.url)
+        parts = key.split("/")
+        if ".." in parts or (key and "" in parts):
+            raise InvalidInputError(f"{key!r} is no key of a store: it leads out of {self.url}.")
+        return self.root / key
 
     def exists(self, key: str) -> bool:
-        return self.path(key).exists()
+        path = self.path(key)
+        with failures_named(path):
+            return path.exists()
 
     def read(self, key: str) -> bytes:
-        return self.path(key).read_bytes()
+        path = self.path(key)
+        with failures_named(path):
+            for _ in range(_TRIES_OF_A_READ - 1):
+                try:
+                    return _read(path)
+                except OSError as error:
+                    if error.errno != errno.ESTALE:
+                        raise
+            return _read(path)
 
     @contextmanager
     def open(self, key: str) -> Iterator[Reader]:
-        descriptor = os.open(self.path(key), os.O_RDONLY)
+        path = self.path(key)
+        with failures_named(path):
+            descriptor = os.open(path, os.O_RDONLY)
         try:
-            yield _FileReader(descriptor, self.path(key))
+            yield _FileReader(descriptor, path)
         finally:
             os.close(descriptor)
 
     def create(self, key: str, data: Buffer) -> None:
-        with self._partial(key, data) as partial:
-            os.link(partial, self.path(key))
-            partial.unlink()
+        final = self.path(key)
+        with failures_named(final), self._unfinished(final, data) as partial:
+            try:
+                _link(partial, final)
+            except FileExistsError:
+                _flush_folder(final.parent)  # the caller may rely on what is there
+                raise
+            os.unlink(partial)
 
     def replace(self, key: str, data: Buffer) -> None:
-        with self._partial(key, data) as partial:
-            partial.replace(self.path(key))
+        final = self.path(key)
+        with failures_named(final), self._unfinished(final, data) as partial:
+            os.replace(partial, final)
 
     def share(self, source: str, key: str) -> None:
         final = self.path(key)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        link = _partial_name(final)
+        with failures_named(final):
+            self._make_folder(final.parent)
+        link = final.with_name(unfinished_name(final.name))
         try:
             os.link(self.path(source), link)
-            link.replace(final)
+            os.replace(link, final)
             _flush_folder(final.parent)
         except FileNotFoundError:
             raise
         except OSError:  # another file system, one without hard links, or one link too many
             self.replace(key, self.read(source))
         finally:
-            link.unlink(missing_ok=True)  # it is still there if both were the same file already
+            _remove(link)  # it is still there if both were the same file already
 
     def append(self, key: str, line: bytes) -> None:
         path = self.path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        end = os.fstat(descriptor).st_size
-        try:
-            _write(descriptor, memoryview(line), path)
-        except OSError:
-            os.ftruncate(descriptor, end)  # behind half a line the next one could not be read
-            raise
-        finally:
-            os.close(descriptor)
+        with failures_named(path):
+            self._make_folder(path.parent)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            end = os.fstat(descriptor).st_size
+            try:
+                _write(descriptor, memoryview(line))
+                if end == 0:
+                    _flush_folder(path.parent)
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(descriptor, end)  # behind half a line no other could be read
+                raise
+            finally:
+                os.close(descriptor)
 
     def names(self, prefix: str) -> list[str]:
+        path = self.path(prefix)
         try:
-            return sorted(
-                entry.name
-                for entry in os.scandir(self.path(prefix))
-                if not entry.name.endswith(_PARTIAL)
-            )
+            with failures_named(path):
+                return sorted(n for n in os.listdir(path) if not n.endswith(ENDING))
         except FileNotFoundError:
             return []
 
     def objects(self, prefix: str) -> list[StoredObject]:
         found = []
-        for folder, _, names in os.walk(self.path(prefix)):
+        for folder, names in _files_below(self.path(prefix)):
             for name in names:
                 path = Path(folder, name)
-                if not name.endswith(_PARTIAL):
-                    with suppress(FileNotFoundError):  # deleted meanwhile
+                if not name.endswith(ENDING):
+                    with suppress(FileNotFoundError), failures_named(path):  # deleted meanwhile
                         key = path.relative_to(self.root).as_posix()
-                        found.append(StoredObject(key, path.stat().st_size))
+                        found.append(StoredObject(key, os.stat(path).st_size))
         return sorted(found, key=lambda one: one.key)
 
+    def unfinished(self, prefix: str) -> list[Path]:
+        """The files below a prefix that are being written, or were by a process that was killed."""
+        return [
+            Path(folder, name)
+            for folder, names in _files_below(self.path(prefix))
+            for name in names
+            if name.endswith(ENDING)
+        ]
+
     def delete(self, key: str) -> None:
-        self.path(key).unlink(missing_ok=True)
+        path = self.path(key)
+        with failures_named(path), suppress(FileNotFoundError):
+            os.unlink(path)
+            _flush_folder(path.parent)
 
     def delete_below(self, prefix: str) -> None:
-        with suppress(FileNotFoundError):
-            shutil.rmtree(self.path(prefix))
+        path = self.path(prefix)
+        with failures_named(path), suppress(FileNotFoundError):
+            shutil.rmtree(path)
+            _flush_folder(path.parent)
 
     def free_bytes(self) -> int | None:
         existing = next(p for p in (self.root, *self.root.absolute().parents) if p.exists())
@@ -116,17 +164,32 @@ class LocalStorage:
         return stat.f_bavail * stat.f_frsize
 
     @contextmanager
-    def _partial(self, key: str, data: Buffer) -> Iterator[Path]:
+    def _unfinished(self, final: Path, data: Buffer) -> Iterator[Path]:
         """A complete, flushed file beside the final name; gone again whatever happens."""
-        final = self.path(key)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        partial = _partial_name(final)
+        self._make_folder(final.parent)
+        partial = final.with_name(unfinished_name(final.name))
         try:
-            _write_flushed(partial, memoryview(data).cast("B"))
+            _write_new(partial, memoryview(data).cast("B"))
             yield partial
             _flush_folder(final.parent)
         finally:
-            partial.unlink(missing_ok=True)
+            _remove(partial)
+
+    def _make_folder(self, folder: Path) -> None:
+        """Create a folder and those above it, so that their names outlast a loss of power too.
+
+        Another process may have made one and not flushed its name yet: so each process does, once.
+        """
+        there = folder.is_dir()
+        own = folder != self.root and folder.is_relative_to(self.root)
+        if there and (not own or folder in self._lasting):
+            return
+        self._make_folder(folder.parent)
+        if not there:
+            with suppress(FileExistsError):
+                os.mkdir(folder)
+        _flush_folder(folder.parent)
+        self._lasting.add(folder)
 
 
 class _FileReader:
@@ -141,7 +204,8 @@ class _FileReader:
     def read_into(self, offset: int, buffer: memoryview) -> None:
         done = 0
         while done < len(buffer):
-            got = os.preadv(self._descriptor, [buffer[done:]], offset + done)
+            with failures_named(self._path):
+                got = os.preadv(self._descriptor, [buffer[done:]], offset + done)
             if got == 0:
                 raise CorruptShardError(
                     f"{self._path} ends at byte {offset + done}, {len(buffer) - done} bytes early. "
@@ -150,34 +214,77 @@ class _FileReader:
             done += got
 
 
-def _partial_name(final: Path) -> Path:
-    """A name beside the final one that no other process takes and that is not listed."""
-    return final.with_name(f"{final.name}.{uuid.uuid4().hex}{_PARTIAL}")
-
-
-def _write_flushed(path: Path, data: memoryview) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+def _read(path: Path) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        _write(descriptor, data, path)
+        parts, left = [], os.fstat(descriptor).st_size
+        while left and (part := os.read(descriptor, left)):
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)
     finally:
         os.close(descriptor)
 
 
-def _write(descriptor: int, data: memoryview, path: Path) -> None:
-    """Write all of it and flush. Raises OSError that names the file."""
-    written = 0
+def _write_new(path: Path, data: memoryview) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
-        while written < len(data):
-            written += os.write(descriptor, data[written : written + _WRITE_AT_ONCE])
-        os.fsync(descriptor)
-    except OSError as error:
-        error.filename = str(path)
-        raise
+        _write(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def _write(descriptor: int, data: memoryview) -> None:
+    """Write all of it and flush. Not tried again after an error: the kernel drops what failed.
+
+    Source: https://wiki.postgresql.org/wiki/Fsync_Errors
+    """
+    written = 0
+    while written < len(data):
+        written += os.write(descriptor, data[written : written + _WRITE_AT_ONCE])
+    os.fsync(descriptor)
+
+
+def _link(partial: Path, final: Path) -> None:
+    """Give a file its name unless that is taken. Raises FileExistsError.
+
+    A file server whose answer is lost is asked again by the system, and then says that the name
+    is taken: by this file, which has two names now. Source: open(2), O_EXCL.
+    """
+    try:
+        os.link(partial, final)
+    except FileExistsError:
+        if os.stat(partial).st_nlink < 2:
+            raise
+
+
+def _remove(partial: Path) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(partial)
+
+
+def _files_below(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Every folder and the names of its files; one that cannot be listed is an error."""
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # deleted meanwhile
+            raise error
+
+    with failures_named(folder):
+        for path, _, names in os.walk(folder, onerror=fail):
+            yield path, names
 
 
 def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Make names in a folder last; some file systems do that by themselves and refuse."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # it may be written to and not be listed
+        return
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_FLUSH_FOLDERS:
+            raise
     finally:
         os.close(descriptor)
