@@ -36,7 +36,7 @@ def overhead_rows(
     folder: Path, *, unit_seconds: float, workers: int, checkpoints: int = CHECKPOINTS
 ) -> Iterator[Row]:
     """unit_seconds: of one unit on a worker."""
-    store = create_store(folder / "overhead.zarr").path.absolute()
+    store = create_store(folder / "overhead.zarr").absolute_url
     units = demo_units(checkpoints)
     with dask_pool(DaskPlace(LOCAL, workers, dashboard=False), WorkerNeeds(store)) as pool:
         _score(pool, demo_units(4 * workers), 0.0)

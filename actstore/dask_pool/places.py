@@ -6,7 +6,6 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from actstore.errors import InvalidInputError
 
@@ -57,8 +56,8 @@ class DaskPlace:
 class WorkerNeeds:
     """What workers must have for results to be those of this process."""
 
-    store: Path
-    """Absolute: workers have other working folders."""
+    store: str
+    """Its URL or absolute path: workers have other working folders."""
     packages: tuple[str, ...] = ()
     """Of the same version as here, besides actstore."""
     threads: int = 1

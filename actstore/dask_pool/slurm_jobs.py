@@ -18,6 +18,7 @@ from distributed.core import Status
 from distributed.deploy.spec import SpecCluster
 from tornado.ioloop import PeriodicCallback
 
+from actstore.addresses import beside
 from actstore.dask_pool.places import WorkerJobs, WorkerNeeds
 from actstore.errors import ClusterError, InvalidInputError, MissingDependencyError
 
@@ -43,7 +44,7 @@ def worker_jobs(jobs: WorkerJobs, needs: WorkerNeeds, *, dashboard: bool) -> Ite
             "--dask slurm starts workers by sbatch, which is not on the PATH here. Run this on a "
             "machine of the cluster that submits jobs, or use --dask local."
         )
-    logs = needs.store.with_name(f"{needs.store.name}.runs") / "dask"
+    logs = beside(needs.store, ".runs") / "dask"
     logs.mkdir(parents=True, exist_ok=True)
     try:
         cluster = _Cluster(**_settings(jobs, needs, logs), scheduler_options=_scheduler(dashboard))

@@ -38,7 +38,7 @@ def profile(tmp_path: Path) -> Path:
 
 def test_the_script_of_a_worker_job(profile: Path) -> None:
     jobs = worker_jobs(str(profile), "metrics")
-    needs = WorkerNeeds(Path("/data/a store.zarr"), environment={"OMP_NUM_THREADS": "1"})
+    needs = WorkerNeeds("/data/a store.zarr", environment={"OMP_NUM_THREADS": "1"})
     script = job_script(jobs, needs, Path("/data/a store.zarr.runs/dask"), "tcp://10.0.0.1:4711")
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
     assert script.replace(sys.executable, "PYTHON") == GOLDEN.read_text()
@@ -59,7 +59,7 @@ def test_a_job_asks_for_what_its_stage_would_less_gpus_and_arrays(profile: Path)
 )
 def test_workers_share_the_memory_of_their_job(profile: Path, memory: str, limit: str) -> None:
     jobs = worker_jobs(str(profile), "metrics", Resources(memory=memory))
-    script = job_script(jobs, WorkerNeeds(Path("/s.zarr")), Path("/s"), "tcp://10.0.0.1:4711")
+    script = job_script(jobs, WorkerNeeds("/s.zarr"), Path("/s"), "tcp://10.0.0.1:4711")
     assert f"--memory-limit {limit} " in script
 
 

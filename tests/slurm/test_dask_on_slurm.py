@@ -51,7 +51,7 @@ def place(**changes: Any) -> DaskPlace:
 
 
 def needs(small: SmallStore) -> WorkerNeeds:
-    return WorkerNeeds(small.store.path.absolute())
+    return WorkerNeeds(small.store.absolute_url)
 
 
 def worker_ids(cluster: SlurmCluster) -> list[str]:

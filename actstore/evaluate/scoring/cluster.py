@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from actstore.dask_pool.places import DaskPlace, WorkerNeeds
@@ -26,7 +25,7 @@ _alone = threading.Lock()
 
 @contextmanager
 def scoring_on_dask(
-    place: DaskPlace, store: Path, conditions: Conditions, units: Sequence[Unit]
+    place: DaskPlace, store: str, conditions: Conditions, units: Sequence[Unit]
 ) -> Iterator[Iterator[UnitOutcome]]:
     """The outcome of every unit, as batches of one task come back; workers end with the block.
 
@@ -39,10 +38,10 @@ def scoring_on_dask(
 
 
 def _outcomes(
-    pool: DaskPool, store: Path, conditions: Conditions, units: Sequence[Unit]
+    pool: DaskPool, store: str, conditions: Conditions, units: Sequence[Unit]
 ) -> Iterator[UnitOutcome]:
     def start(client: Any, batch: Sequence[Unit]) -> Any:
-        return client.submit(_score, str(store), conditions, batch, pure=False)
+        return client.submit(_score, store, conditions, batch, pure=False)
 
     for batch, future in pool.results(batches(units, pool.count()), start):
         yield from found_by(future, batch)

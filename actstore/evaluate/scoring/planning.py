@@ -79,7 +79,8 @@ def plan_evaluation(store: Store, request: EvaluationRequest) -> EvaluationPlan:
         )
     suite = resolve_suite(request.suite, store)
     names = store.select_checkpoints(request.model, request.checkpoints)
-    wanted = [_wanted(store.checkpoint(request.model, name), request) for name in names]
+    groups = store.checkpoint_groups(request.model, names)
+    wanted = [_wanted(group, request) for group in groups]
     units: list[Unit] = []
     for place, task in enumerate(suite.tasks):
         bundle = _collected(store, suite, task)

@@ -50,7 +50,7 @@ class EvaluationReport:
 
 
 def evaluate(store: Store, request: EvaluationRequest) -> EvaluationReport:
-    """Score a suite on stored layers; results are in `store.scores()` and `store.results_path`.
+    """Score a suite on stored layers; results are in `store.scores()` and in mteb's own files.
 
     What is scored is stored at once, so an interrupted evaluation goes on where it stopped. A unit
     that fails, or whose process is killed, is recorded and the rest goes on. Raises what
@@ -88,17 +88,16 @@ def _scoring(
     store: Store, units: Sequence[Unit], request: EvaluationRequest
 ) -> Iterator[Iterator[UnitOutcome]]:
     """The outcome of every unit, as they come; the processes that score end with the block."""
-    path = store.path.absolute()  # processes elsewhere have other working folders
     if not units:
         yield iter(())
     elif request.dask is not None:
         from actstore.evaluate.scoring.cluster import scoring_on_dask
 
         place = DaskPlace(request.dask, request.workers, request.worker_jobs)
-        with scoring_on_dask(place, path, request.conditions, units) as outcomes:
+        with scoring_on_dask(place, store.absolute_url, request.conditions, units) as outcomes:
             yield outcomes
     else:
-        with ProcessPool(str(path), request.conditions, request.workers) as pool:
+        with ProcessPool(store.absolute_url, request.conditions, request.workers) as pool:
             yield pool.outcomes(units)
 
 

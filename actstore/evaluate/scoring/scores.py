@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 from mteb.cache import ResultCache
@@ -17,6 +16,8 @@ from actstore.evaluate.scoring.conditions import Conditions, versions
 from actstore.evaluate.scoring.encoder import model_meta
 from actstore.evaluate.scoring.unit import Unit, UnitOutcome
 from actstore.store import EvaluationFailure, ScoreRecord, Store
+from actstore.store.results import MTEB_RESULTS
+from actstore.store.storage import Storage, join
 
 _RUN_SETTINGS = "run_settings.jsonl"
 
@@ -27,7 +28,7 @@ def save_result(store: Store, unit: Unit, result: TaskResult, conditions: Condit
     The table is written last: a unit counts as scored once it is there.
     """
     meta = model_meta(store.checkpoint(unit.model, unit.checkpoint), unit.representation)
-    _save_for_mteb(store.results_path, result, meta)
+    _save_for_mteb(store.storage, result, meta)
     store.record_scores(score_records(unit, result, conditions))
 
 
@@ -54,22 +55,21 @@ def score_records(unit: Unit, result: TaskResult, conditions: Conditions) -> lis
     return [_record(unit, split, entry, seconds, conditions) for split, entry in entries]
 
 
-def _save_for_mteb(folder: Path, result: TaskResult, meta: ModelMeta) -> None:
-    """mteb's files, each put in its place whole.
+def _save_for_mteb(storage: Storage, result: TaskResult, meta: ModelMeta) -> None:
+    """Keep a result's files as mteb's ResultCache lays them out, each whole or not at all.
 
     mteb writes them in place, and merges the settings of the run into the file that is there.
     """
-    final = ResultCache(folder).get_task_result_path(result.task_name, meta).parent
-    final.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="actstore-") as scratch:
         cache = ResultCache(scratch)
-        written = cache.get_task_result_path(result.task_name, meta).parent
-        written.mkdir(parents=True)
-        if (final / _RUN_SETTINGS).exists():
-            shutil.copyfile(final / _RUN_SETTINGS, written / _RUN_SETTINGS)
+        folder = cache.get_task_result_path(result.task_name, meta).parent
+        place = join(MTEB_RESULTS, folder.relative_to(scratch).as_posix())
+        folder.mkdir(parents=True)
+        with suppress(FileNotFoundError):
+            (folder / _RUN_SETTINGS).write_bytes(storage.read(join(place, _RUN_SETTINGS)))
         cache.save_to_cache(result, meta)
-        for file in written.iterdir():
-            file.replace(final / file.name)
+        for file in sorted(folder.iterdir()):
+            storage.replace(join(place, file.name), file.read_bytes())
 
 
 def _record(

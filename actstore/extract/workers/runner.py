@@ -50,7 +50,7 @@ def extract(store: Store, request: ExtractionRequest) -> ExtractionReport:
         else:
             with stop_on_signals() as stop:
                 stop.check()
-                done = run_pool(store.url, request, devices, threads, advance)
+                done = run_pool(store.absolute_url, request, devices, threads, advance)
     for how in done.lost:
         log.event("lost", message=how)
     log.event("finished")

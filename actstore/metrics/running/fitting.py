@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from dask.delayed import Delayed, delayed
 
+from actstore.addresses import absolute
 from actstore.errors import MissingShardsError
 from actstore.metrics.lens.fitted.fit import resolve_kinds
 from actstore.metrics.lens.fitted.split import Split, split_texts
@@ -46,9 +46,10 @@ def fit_lens(store: Store, request: LensFitRequest) -> LensFitReport:
     checkpoints: Sequence[str] = store.select_checkpoints(request.model, request.checkpoints)
     if request.share is not None:
         checkpoints = request.share.part(checkpoints)
-    works = [_work(store.checkpoint(request.model, name), request, kinds) for name in checkpoints]
+    groups = store.checkpoint_groups(request.model, checkpoints)
+    works = [_work(group, request, kinds) for group in groups]
     todo = {work.group.checkpoint: work for work in works if work.todo}
-    _fit(request, todo, store.path)
+    _fit(request, todo, store)
     fits = [fit for work in works for fit in _fits(work)]
     return LensFitReport(request.model, tuple(fits), time.perf_counter() - start)
 
@@ -71,7 +72,7 @@ class _Work:
         """What there is to do, layer by layer."""
         for layer in self.layers:
             yield LayerJob(
-                url=self.group.storage.url,
+                url=absolute(self.group.storage.url),
                 model=self.group.model,
                 checkpoint=self.group.checkpoint,
                 layer=layer,
@@ -162,7 +163,7 @@ def _settings(request: LensFitRequest, kind: str, split: Split) -> dict[str, Jso
     return settings
 
 
-def _fit(request: LensFitRequest, works: Mapping[str, _Work], store: Path) -> None:
+def _fit(request: LensFitRequest, works: Mapping[str, _Work], store: Store) -> None:
     if not works:
         return
     total = sum(len(work.layers) for work in works.values())

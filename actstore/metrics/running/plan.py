@@ -70,9 +70,9 @@ def make_plan(store: Store, request: MetricsRequest) -> Plan:
     reused = 0
     notes: dict[str, None] = {}
     stored = _stored(store.metric_table())
+    groups = store.checkpoint_groups(request.model, _checkpoints(store, request))
     for chosen in chosen_texts(store, request):
-        for checkpoint in _checkpoints(store, request):
-            group = store.checkpoint(request.model, checkpoint)
+        for group in groups:
             finder = Finder(store, request, group, _layers(group, request.layers), chosen)
             for source in finder.sources(metrics, notes):
                 jobs = list(_jobs(group, source, request, stored))

@@ -31,7 +31,7 @@ def _compute(store: Store, request: MetricsRequest, plan: Plan) -> list[MetricRe
     records: list[MetricRecord] = []
     total = sum(len(work.job.layers) for work in plan.works)
     with (
-        computing(request, store.path) as compute,
+        computing(request, store) as compute,
         progress(f"Metrics of {request.model}", total, "layer") as advance,
     ):
         measured: Measured

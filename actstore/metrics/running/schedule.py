@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from dask.delayed import Delayed
 
 from actstore.dask_pool.places import LOCAL, DaskPlace, WorkerJobs, WorkerNeeds
+from actstore.store import Store
 
 Compute: TypeAlias = Callable[[Iterable[Delayed]], Iterator[Any]]
 """Computes graphs that are made one by one; yields results as they are done."""
@@ -35,7 +35,7 @@ class Computers(Protocol):
 
 
 @contextmanager
-def computing(request: Computers, store: Path) -> Iterator[Compute]:
+def computing(request: Computers, store: Store) -> Iterator[Compute]:
     """A way to compute graphs: in this process if one worker is asked for, without any scheduler.
 
     More are processes of this machine, each with one BLAS thread. Raises as `dask_pool` does.
@@ -55,7 +55,8 @@ def computing(request: Computers, store: Path) -> Iterator[Compute]:
     where = request.dask or LOCAL
     shown = request.dask is not None
     place = DaskPlace(where, request.workers, request.worker_jobs, dashboard=shown)
-    with dask_pool(place, WorkerNeeds(store.absolute(), environment=_ENVIRONMENT)) as pool:
+    needs = WorkerNeeds(store.absolute_url, environment=_ENVIRONMENT)
+    with dask_pool(place, needs) as pool:
         yield lambda graphs: compute(pool, graphs)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from actstore.addresses import absolute
 from actstore.errors import MissingShardsError, UnknownNameError
 from actstore.metrics.blocks import RowNumbers
 from actstore.metrics.registry import ORDER, Metric, Over
@@ -133,7 +134,8 @@ class Finder:
             there = tuple((layer, *other) for layer, other in found.items() if other is not None)
             if not there:
                 continue
-            others = [self.store.checkpoint(self.group.model, name) for _, name, _ in there]
+            names = [name for _, name, _ in there]
+            others = self.store.checkpoint_groups(self.group.model, names)
             for pooling in self._poolings():
                 for group in {other.checkpoint: other for other in (self.group, *others)}.values():
                     group.require(pooling, self.chosen.rows)
@@ -233,7 +235,8 @@ class Finder:
     @property
     def _place(self) -> Place:
         group = self.group
-        return Place(group.storage.url, group.model, group.checkpoint, group.spec.digest())
+        url = absolute(group.storage.url)
+        return Place(url, group.model, group.checkpoint, group.spec.digest())
 
     def _source(
         self,
