@@ -36,7 +36,7 @@ from actstore.evaluate.fast.ranking.lists import Candidates, Judgements
 from actstore.evaluate.fast.ranking.reranking import quicken_reranking
 from actstore.evaluate.scoring.encoder import StoreEncoder
 from actstore.store import CheckpointSpec, ShardStats, Store, create_store, open_store
-from benchmarks.peers.protocol import cpu_seconds
+from benchmarks.clock import cpu_seconds
 from benchmarks.timing import Row, target_table
 
 MODEL, TASK = "benchmark/model", "MindSmallReranking"

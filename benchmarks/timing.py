@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 
-from benchmarks.peers.protocol import cpu_seconds
+from benchmarks.clock import Cases, Cost, cost, paired_costs, ratios
 
-Cases = Mapping[str, Callable[[], object]]
+__all__ = [
+    "Cases",
+    "Cost",
+    "Row",
+    "as_table",
+    "best_seconds",
+    "cost",
+    "paired_costs",
+    "ratios",
+    "target_table",
+]
 
 
 @dataclass(frozen=True)
@@ -21,18 +29,6 @@ class Row:
     measured: str
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Seconds that a run took."""
-
-    wall: float
-    cpu: float
-    """Of all threads and of child processes that have ended."""
-
-    def __sub__(self, other: Cost) -> Cost:
-        return Cost(self.wall - other.wall, self.cpu - other.cpu)
-
-
 def best_seconds(cases: Cases, repeats: int) -> dict[str, float]:
     """The fastest of `repeats` rounds for each case; every round runs all cases in turn."""
     best = dict.fromkeys(cases, float("inf"))
@@ -40,31 +36,6 @@ def best_seconds(cases: Cases, repeats: int) -> dict[str, float]:
         for name, run in cases.items():
             best[name] = min(best[name], cost(run).wall)
     return best
-
-
-def paired_costs(cases: Cases, rounds: int) -> dict[str, list[Cost]]:
-    """What each case cost in each round; every round runs all cases, every other one backwards."""
-    costs: dict[str, list[Cost]] = {name: [] for name in cases}
-    for i in range(rounds):
-        for name in list(cases)[:: -1 if i % 2 else 1]:
-            costs[name].append(cost(cases[name]))
-    return costs
-
-
-def cost(run: Callable[[], object]) -> Cost:
-    wall, cpu = time.perf_counter(), cpu_seconds()
-    run()
-    return Cost(time.perf_counter() - wall, cpu_seconds() - cpu)
-
-
-def ratios(costs: Sequence[Cost], floor: Sequence[Cost]) -> Cost:
-    """The median over rounds of each round's ratio, for both clocks."""
-    pairs = list(zip(costs, floor, strict=True))
-    wall, cpu = (
-        median(getattr(one, clock) / getattr(other, clock) for one, other in pairs)
-        for clock in ("wall", "cpu")
-    )
-    return Cost(wall, cpu)
 
 
 def as_table(title: str, floor: str, seconds: Mapping[str, float]) -> str:

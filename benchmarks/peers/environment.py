@@ -48,12 +48,19 @@ def run_peer(
     """
     shutil.rmtree(task.folder, ignore_errors=True)
     task.folder.mkdir(parents=True)
-    command = [str(python), "-m", f"benchmarks.peers.{peer}", *as_arguments(task)]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(task.threads))
     offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(task.folder)}
-    ours = {**threads, **offline, "PYTHONPATH": str(_CHECKOUT), **environment}
-    printed = _run(command, {**os.environ, **ours})
-    return Outcome(**json.loads(printed.splitlines()[-1]))
+    ours = {**threads, **offline, **environment}
+    return Outcome(**json.loads(run_program(peer, python, as_arguments(task), ours)))
+
+
+def run_program(
+    peer: str, python: Path, arguments: Sequence[str], environment: Mapping[str, str] = _NO_CHANGE
+) -> str:
+    """Run a peer's program; the last line it prints."""
+    command = [str(python), "-m", f"benchmarks.peers.{peer}", *arguments]
+    ours = {**os.environ, "PYTHONPATH": str(_CHECKOUT), **environment}
+    return _run(command, ours).splitlines()[-1]
 
 
 def _run(command: Sequence[str], environment: dict[str, str] | None = None) -> str:

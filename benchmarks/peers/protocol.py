@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from benchmarks.clock import cpu_seconds
 
 VECTORS = "vectors.npy"
 """In a task's folder: (layer, text, hidden) in float32, the means of the raw states."""
@@ -88,12 +89,6 @@ class Meter:
     def outcome(self, n_tokens: int) -> Outcome:
         cpu, wall = cpu_seconds() - self._cpu, time.perf_counter() - self._wall
         return Outcome(cpu, wall, _status_bytes("VmHWM") - self._loaded, n_tokens)
-
-
-def cpu_seconds() -> float:
-    """CPU time of this process, all its threads, and its children that have ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def _status_bytes(name: str) -> int:
