@@ -1,0 +1,130 @@
+"""Checks of everything but shards: texts, tasks, documents, tables, journals, heads and lenses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from actstore.errors import CorruptShardError
+from actstore.store import bundles, experiments, journal, kept, views, vocabulary
+from actstore.store.damage import Damage
+from actstore.store.head_group import check_head
+from actstore.store.lenses import check_lens, fit_command, lens_attributes, lens_prefix
+from actstore.store.storage import join
+from actstore.store.texts import TextTable
+from actstore.store.verify.finding import Check, Found, reason
+from actstore.store.verify.places import Place
+from actstore.store.zarr_metadata import DOCUMENT
+
+if TYPE_CHECKING:
+    from actstore.store.checkpoint import CheckpointGroup
+    from actstore.store.store import Store
+
+_JOURNALS = {
+    "scores/journal": "eval",
+    "scores/leaves": "eval",
+    "scores/failures": "eval",
+    "metrics/journal": "metrics",
+    "runs": "",
+}
+"""Journals of the whole store, and the command that makes again what a damaged line recorded."""
+
+
+def store_checks(store: Store, texts: TextTable, *, quick: bool) -> Iterator[Check]:
+    """What belongs to no model."""
+    storage, url = store.storage, store.url
+
+    def damages(array: str, find: Callable[[], Iterable[Damage]], command: str) -> Check:
+        return _check(array, find, command=command)
+
+    yield damages("texts", partial(texts.damage, quick=quick), "")
+    collect = f"actstore collect {url} --suite …"
+    yield damages("tasks", partial(bundles.damage, storage, quick=quick), collect)
+    yield damages("views", partial(views.damage, storage, quick=quick), f"actstore views {url} …")
+    yield damages("experiments", partial(experiments.damage, storage), "actstore run FILE")
+    for folder, command in ((kept.FITS, "eval"), (kept.METRIC_VALUES, "metrics")):
+        find = partial(kept.damage, storage, folder, quick=quick)
+        yield damages(folder, find, f"actstore {command} {url} …")
+    for folder, command in _JOURNALS.items():
+        again = f"actstore {command} {url} …" if command else ""
+        yield damages(folder, partial(journal.damage, storage, folder), again)
+
+
+def model_checks(store: Store, place: Place, *, quick: bool) -> Iterator[Check]:
+    """What all checkpoints of a model share."""
+    group = place.groups[0] if place.groups else None
+    find = partial(store.model_damage, place.model, quick=quick)
+    yield _check("model", find, group, model=place.model)
+    words = partial(vocabulary.damage, store.storage, place.model, quick=quick)
+    yield _check("vocabulary", words, group, model=place.model)
+    for found in place.unreadable:
+        yield Check(partial(iter, [found]), lambda _, found=found: found)  # type: ignore[misc]
+
+
+def group_checks(group: CheckpointGroup, *, quick: bool) -> Iterator[Check]:
+    """What a checkpoint has besides shards."""
+    yield _check("checkpoint", partial(group.damage, quick=quick), group)
+    ledger = group.ledger
+    yield _check("ledger", partial(journal.damage, ledger.storage, ledger.folder), group)
+    for name in group.token_samples():
+        sample = f"tokens/{name}"
+        yield _check(sample, lambda n=name: group.token_sample(n).damage(quick=quick), group)  # type: ignore[misc]
+    if group.has_head():
+        yield _check("head", partial(_head, group, quick=quick), group)
+    for name in group.lenses():
+        yield _lens_check(group, name, quick=quick)
+
+
+def _check(
+    array: str,
+    find: Callable[[], Iterable[Damage]],
+    group: CheckpointGroup | None = None,
+    *,
+    model: str = "",
+    command: str = "",
+) -> Check:
+    """group: the checkpoint whose extraction makes it again, and which it belongs to.
+
+    model: that it belongs to, where it is no checkpoint's.
+    """
+
+    def found(damage: Damage) -> Found:
+        if group is None or model:
+            return Found(damage, array, model, group=group, command=command)
+        return Found(damage, array, group.model, group.checkpoint, group, command=command)
+
+    return Check(
+        look=lambda: map(found, find()),
+        unreadable=lambda why: found(Damage(array, why, remade=False)),
+        unit="" if group is None else f"{group.model}/{group.checkpoint}/begin",
+    )
+
+
+def _head(group: CheckpointGroup, *, quick: bool) -> Iterator[Damage]:
+    try:
+        check_head(group.storage, group.head_prefix, quick=quick)
+    except CorruptShardError as error:
+        yield Damage(join(group.head_prefix, DOCUMENT), reason(error), remade=True)
+
+
+def _lens_check(group: CheckpointGroup, name: str, *, quick: bool) -> Check:
+    key = join(lens_prefix(group, name), DOCUMENT)
+
+    def found(why: str) -> Found:
+        damage = Damage(key, why, remade=True)
+        return Found(damage, f"lenses/{name}", group.model, group.checkpoint, command=again())
+
+    def again() -> str:
+        try:
+            return fit_command(group, lens_attributes(group, name))
+        except Exception:
+            return ""
+
+    def look() -> Iterator[Found]:
+        try:
+            check_lens(group, name, quick=quick)
+        except CorruptShardError as error:
+            yield found(reason(error))
+
+    return Check(look, found)
