@@ -65,7 +65,7 @@ def sharded_array(
     chunk = [1, layout.rows_per_chunk, layout.width]
     sharding = {
         "chunk_shape": chunk,
-        "codecs": [_BYTES, *layout.encoding.codecs, _CRC32C],
+        "codecs": [_BYTES, *layout.encoding.codecs(layout.dtype), _CRC32C],
         "index_codecs": [_BYTES, _CRC32C],
         "index_location": "end",
     }
@@ -74,9 +74,13 @@ def sharded_array(
         dtype=layout.stored_dtype.name,
         chunk=shard,
         codecs=[{"name": "sharding_indexed", "configuration": sharding}],
-        dims=dims,
-        fill=_fill_value(layout.stored_dtype),
-        attributes={**attributes, "precision": layout.precision},
+        dims=(*dims[:-1], layout.encoding.last_dim),
+        fill=layout.encoding.fill,
+        attributes={
+            **attributes,
+            "precision": layout.precision,
+            "hidden_size": layout.hidden_size,
+        },
     )
 
 

@@ -1,7 +1,7 @@
 """Shards: the rows of one block, all layers, as one Zarr v3 `sharding_indexed` object."""
 
 from actstore.store.shards.builder import SealedShard, ShardBuilder
-from actstore.store.shards.encoding import ENCODINGS, EXACT
+from actstore.store.shards.encodings import COMPACT, ENCODINGS, EXACT, SMALL
 from actstore.store.shards.layout import (
     MAX_ROWS_PER_SHARD,
     Floats,
@@ -14,9 +14,11 @@ from actstore.store.shards.reader import ShardReader
 from actstore.store.shards.tags import ShardIdentity
 
 __all__ = [
+    "COMPACT",
     "ENCODINGS",
     "EXACT",
     "MAX_ROWS_PER_SHARD",
+    "SMALL",
     "Floats",
     "Ints",
     "SealedShard",

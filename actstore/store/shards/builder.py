@@ -28,13 +28,15 @@ class SealedShard:
 class ShardBuilder:
     """Collects one shard in memory, in the bytes of the final object.
 
-    Rows may arrive in any order; rows that no text has stay NaN, or 0 where integers are stored.
+    Rows may arrive in any order; rows that no text has stay NaN. States that are not stored as they
+    are wait until the shard is sealed.
     """
 
     def __init__(self, layout: ShardLayout) -> None:
         self.layout = layout
-        self._image = np.empty(layout.shard_bytes, np.uint8)
-        self._values = layout.values(self._image)
+        in_place = layout.encoding.in_place
+        self._image = np.empty(layout.shard_bytes if in_place else 0, np.uint8)
+        self._states = layout.values(self._image) if in_place else _room(layout)
         self.filled = np.zeros(layout.rows_per_shard, bool)
 
     def put(self, positions: Ints, states: Floats) -> None:
@@ -42,11 +44,13 @@ class ShardBuilder:
         if states.dtype != np.dtype(self.layout.dtype):
             raise TypeError(f"states are {states.dtype}, the shard holds {self.layout.dtype}")
         chunk, row = np.divmod(positions, self.layout.rows_per_chunk)
-        self._values[:, chunk, row] = self.layout.encoding.encode(states)
+        self._states[:, chunk, row] = states
         self.filled[positions] = True
 
     def seal(self, expected: Ints, identity: ShardIdentity) -> SealedShard:
         """The finished bytes, with checksums, tags and index.
+
+        Raises StateRangeError for states that cannot be encoded.
 
         expected: the positions of all texts, each of which must have been put. Chunks without any
         are left out: in the index they are missing, which Zarr reads as the fill value.
@@ -56,18 +60,14 @@ class ShardBuilder:
             raise AssertionError(f"{len(missing)} rows of the shard were never put: {missing[:5]}")
         used = np.unique(expected // self.layout.rows_per_chunk)
         self._blank(used)
-        return self._compressed(used, identity) if self._compresses else self._plain(used, identity)
+        in_place = self.layout.encoding.in_place
+        return self._plain(used, identity) if in_place else self._encoded(used, identity)
 
     def _blank(self, used: Ints) -> None:
         """Fill what was never put in the chunks in use."""
         empty = ~self.filled.reshape(-1, self.layout.rows_per_chunk)
-        blank = np.nan if self.layout.stored_dtype.kind == "f" else 0
         for chunk in used[empty[used].any(1)]:
-            self._values[:, chunk, empty[chunk]] = blank
-
-    @property
-    def _compresses(self) -> bool:
-        return self.layout.encoding.compresses
+            self._states[:, chunk, empty[chunk]] = np.nan
 
     @property
     def _chunks(self) -> NDArray[np.uint8]:
@@ -97,18 +97,18 @@ class ShardBuilder:
         endings = chunks[:, :, layout.chunk_bytes :].tobytes()
         return SealedShard(self._image[:end].data, shard_digest(endings, index))
 
-    def _compressed(self, used: Ints, identity: ShardIdentity) -> SealedShard:
+    def _encoded(self, used: Ints, identity: ShardIdentity) -> SealedShard:
         """Chunk by chunk into new bytes."""
-        layout = self.layout
+        layout, filled = self.layout, self.filled.reshape(-1, self.layout.rows_per_chunk)
         extents = np.full((layout.n_layers, layout.chunks_per_layer, 2), NO_CHUNK, "<u8")
         image, endings = bytearray(), bytearray()
         for layer in range(layout.n_layers):
             for number in used.tolist():
-                chunk = self._chunks[layer, number, : layout.chunk_bytes]
-                data = layout.encoding.compress(chunk)
+                data = layout.encoding.encode(self._states[layer, number], filled[number])
                 ending = checksum(data) + identity.tag(layer, number)
                 extents[layer, number] = len(image), len(data) + CRC
-                image += data + ending
+                image += data
+                image += ending
                 endings += ending
         index = _with_checksum(extents)
         image += index
@@ -123,6 +123,12 @@ def shard_digest(endings: bytes, index: bytes) -> str:
     """
     assert len(endings) % (CRC + TAG) == 0
     return xxhash.xxh3_128_hexdigest(endings + index)
+
+
+def _room(layout: ShardLayout) -> Floats:
+    """(layer, chunk, row in chunk, hidden): for states that are yet to be encoded."""
+    chunk = layout.rows_per_chunk, layout.hidden_size
+    return np.empty((layout.n_layers, layout.chunks_per_layer, *chunk), layout.dtype)
 
 
 def _with_checksum(extents: NDArray[np.uint64]) -> bytes:

@@ -19,7 +19,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from actstore.store.shards.encoding import ENCODINGS, EXACT, Encoding
+from actstore.store.shards.encodings import ENCODINGS, EXACT, Encoding
 
 Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.floating[Any]]
@@ -62,7 +62,7 @@ class ShardLayout:
     @cached_property
     def width(self) -> int:
         """Values of `stored_dtype` in a row of one layer."""
-        return self.encoding.width(self.hidden_size)
+        return self.encoding.width(self.hidden_size, self.rows_per_chunk)
 
     @cached_property
     def row_bytes(self) -> int:
@@ -115,12 +115,12 @@ def choose_layout(
     zarr-python costs about the same for a chunk of any size, and a shard is one file: smaller
     chunks read slower, smaller shards make more files.
     """
-    encoding = ENCODINGS[precision]
-    row_bytes = encoding.width(hidden_size) * encoding.stored_dtype(dtype).itemsize
+    row_bytes = hidden_size * np.dtype(dtype).itemsize  # a builder holds them in memory
     fits = _power_of_two_below(_MAX_SHARD // (n_layers * row_bytes))
     enough = _power_of_two_below(max(n_texts // _MIN_SHARDS, _MIN_ROWS_PER_SHARD))
     rows_per_shard = min(fits, enough, MAX_ROWS_PER_SHARD)
-    rows_per_chunk = min(_power_of_two_below(_MAX_CHUNK // row_bytes), rows_per_shard)
+    stored_bytes = hidden_size * ENCODINGS[precision].stored_dtype(dtype).itemsize
+    rows_per_chunk = min(_power_of_two_below(_MAX_CHUNK // stored_bytes), rows_per_shard)
     return ShardLayout(n_layers, rows_per_shard, rows_per_chunk, hidden_size, dtype, precision)
 
 

@@ -65,7 +65,7 @@ class ShardReader:
         for bound, (number, raw) in zip(bounds, self._chunks(layer, chunk_of[first]), strict=True):
             wanted = slice(*bound)
             values = self._values(layer, number, raw)
-            layout.encoding.decode(values[_as_slice(row_of[wanted])], out[wanted])
+            layout.encoding.decode(values, _as_slice(row_of[wanted]), out[wanted])
         self._require_size()
 
     def check(self) -> str:
