@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from actstore.errors import CorruptShardError
 from actstore.store.journal import Json
-from actstore.store.ledger import Commit, Ledger, ShardStats, digest
+from actstore.store.ledger import Commit, Ledger, ShardStats, Written, digest
 from actstore.store.shards import ShardBuilder, ShardIdentity, ShardLayout, ShardReader
 from actstore.store.storage import each, join
 from actstore.store.zarr_metadata import (
@@ -99,7 +99,15 @@ class ShardedArray:
             rows=(shard.start, shard.stop),
             content=told,
             stats=stats,
+            look=lambda: self._look(identity),
         )
+
+    def _look(self, identity: ShardIdentity) -> Written:
+        """What is where a shard goes. CorruptShardError unless that is the shard, whole."""
+        key = self.key(identity.shard)
+        with self.ledger.storage.open(key) as reader:
+            found = ShardReader(reader, self.layout, key, identity).check()
+            return Written(reader.size, found)
 
     def read(
         self,

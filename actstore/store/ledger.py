@@ -2,15 +2,21 @@
 
 A shard is done if its object exists and the ledger has a record of it. The object is written
 first, the record last, both flushed: after a crash at any moment a shard is either done or to do.
+
+An object that is sound is never replaced. Who finds one without a record, of a process that was
+killed or has not come to record it yet, records that one and drops its own: two machines may
+compute states that differ in their last bits, and so all records of a shard agree with its object.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
 import xxhash
 
+from actstore.errors import CorruptShardError
 from actstore.store.journal import Json, append_records, read_records
 from actstore.store.shards import SealedShard, ShardIdentity
 from actstore.store.storage import Buffer, Storage, join
@@ -57,6 +63,14 @@ class Commit:
         return cls(**told, rows=(start, stop), n_bytes=record["bytes"])
 
 
+@dataclass(frozen=True)
+class Written:
+    """What is in an object, as its commit record says it."""
+
+    n_bytes: int
+    digest: str
+
+
 def digest(data: Buffer) -> str:
     """xxh3-128 of some bytes, in hex."""
     return xxhash.xxh3_128_hexdigest(data)
@@ -74,10 +88,17 @@ class Ledger:
     def folder(self) -> str:
         return join(self.prefix, "ledger")
 
+    @property
+    def _removed(self) -> str:
+        """The folder of the journals of records that count no more."""
+        return join(self.folder, "removed")
+
     def records(self) -> list[dict[str, Any]]:
         """The record that counts for every (array, shard): the latest one."""
-        latest = {(r["array"], r["shard"]): r for r in read_records(self.storage, self.folder)}
-        return list(latest.values())
+        gone = {_name_of(r, "recorded_at") for r in read_records(self.storage, self._removed)}
+        records = read_records(self.storage, self.folder)
+        standing = [r for r in records if _name_of(r, "at") not in gone]
+        return list({(r["array"], r["shard"]): r for r in standing}.values())
 
     def committed(self, array: str) -> dict[int, Commit]:
         """The shards of an array that are done, and what was committed."""
@@ -87,8 +108,13 @@ class Ledger:
 
     def present(self, array: str) -> set[int]:
         """The shards of an array whose objects exist, recorded or not."""
-        names = self.storage.names(join(self.prefix, array))
-        return {int(name.split(".")[2]) for name in names if name.startswith("c.")}
+        return set(self._objects(array))
+
+    def _objects(self, array: str) -> dict[int, str]:
+        """The keys of an array's shards, by number."""
+        prefix = join(self.prefix, array)
+        names = [name for name in self.storage.names(prefix) if name.startswith("c.")]
+        return {int(name.split(".")[2]): join(prefix, name) for name in names}
 
     def unrecorded(self, array: str) -> set[int]:
         """The shards of an array whose objects exist without a record: they are to do.
@@ -108,28 +134,40 @@ class Ledger:
         rows: tuple[int, int],
         content: str,
         stats: ShardStats,
+        look: Callable[[], Written],
     ) -> dict[str, Json] | None:
         """Write a shard's object and return the record that `record` makes it count by.
 
-        An object without a record is what a killed process left: it is replaced. One that
-        another process has committed meanwhile is kept.
+        None if another process has committed it meanwhile. An object without a record is kept and
+        recorded if it is sound, and replaced if not.
 
-        key: where the object goes. content: digest of what identifies the shard's texts.
+        key: where the object goes. content: digest of what identifies the shard's texts. look: what
+        is at the key; raises CorruptShardError for what is not this shard, whole.
         """
-        try:
-            self.storage.create(key, sealed.image)
-        except FileExistsError:
-            if shard in self.committed(array):
-                return None
-            self.storage.replace(key, sealed.image)
+        written = Written(len(sealed.image), sealed.digest)
+        while True:
+            try:
+                self.storage.create(key, sealed.image)
+                break
+            except FileExistsError:
+                if shard in self.committed(array):
+                    return None
+            try:
+                written = look()
+                break
+            except FileNotFoundError:  # removed just now, as damaged
+                continue
+            except CorruptShardError:
+                self.storage.replace(key, sealed.image)
+                break
         return {
             "array": array,
             "shard": shard,
             "plan": plan,
             "rows": list(rows),
             "content": content,
-            "bytes": len(sealed.image),
-            "digest": sealed.digest,
+            "bytes": written.n_bytes,
+            "digest": written.digest,
             "seconds": round(stats.seconds, 3),
             "n_tokens": stats.n_tokens,
             "n_truncated": stats.n_truncated,
@@ -141,3 +179,25 @@ class Ledger:
     def record(self, records: list[dict[str, Json] | None]) -> None:
         """Make shards count as done, durably."""
         append_records(self.storage, self.folder, [r for r in records if r is not None])
+
+    def remove(self, array: str, shards: Iterable[int]) -> None:
+        """Take shards away, which are to do again then.
+
+        Their records end first, and by name: whatever object comes next, an old record does not
+        speak for it, whichever clock its new one is written by.
+        """
+        wanted = set(shards)
+        gone = [
+            {"array": array, "shard": r["shard"], "recorded_at": r["at"]}
+            for r in read_records(self.storage, self.folder)
+            if r["array"] == array and r["shard"] in wanted
+        ]
+        append_records(self.storage, self._removed, gone)
+        for shard, key in self._objects(array).items():
+            if shard in wanted:
+                self.storage.delete(key)
+
+
+def _name_of(record: dict[str, Any], at: str) -> tuple[str, int, float]:
+    """What tells a record from all others. at: the field that says when it was written."""
+    return record["array"], record["shard"], record[at]

@@ -16,7 +16,7 @@ from actstore.errors import CorruptShardError
 from actstore.store import schema
 from actstore.store.arrays import Shard
 from actstore.store.journal import Json
-from actstore.store.ledger import Commit, Ledger, ShardStats, digest
+from actstore.store.ledger import Commit, Ledger, ShardStats, Written, digest
 from actstore.store.shards import SealedShard
 from actstore.store.storage import join
 from actstore.store.zarr_metadata import (
@@ -26,6 +26,9 @@ from actstore.store.zarr_metadata import (
     layered_array,
     shard_key,
 )
+
+_LAST_BITS = 1e-3
+"""How far values may differ, absolutely or relatively, that two machines computed."""
 
 
 @dataclass
@@ -102,7 +105,19 @@ class TextValues:
             rows=(shard.start, shard.stop),
             content=digest(content),
             stats=stats,
+            look=lambda: self._look(shard.index, chunk),
         )
+
+    def _look(self, shard: int, values: NDArray[np.float32]) -> Written:
+        """What is where a shard goes. CorruptShardError unless that is these values, whole.
+
+        Another machine may have computed them, so the last bits may differ.
+        """
+        data = self.ledger.storage.read(self.key(shard))
+        found = self._decoded(shard, data)
+        if not np.allclose(found, values, rtol=_LAST_BITS, atol=_LAST_BITS, equal_nan=True):
+            raise CorruptShardError(f"{self.key(shard)} holds other values than were computed")
+        return Written(len(data), digest(data))
 
     def read(self, layers: Sequence[int], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Values of some rows, in any order: (layer, n). layers: indices in the array.
@@ -124,12 +139,19 @@ class TextValues:
     def _read_shard(self, commit: Commit) -> NDArray[np.float32]:
         key = self.key(commit.shard)
         data = self.ledger.storage.read(key)
+        values = self._decoded(commit.shard, data)
+        if digest(data) != commit.digest:
+            raise CorruptShardError(
+                f"{key} is damaged: its bytes are another shard's, or altered. "
+                "Run: actstore verify STORE"
+            )
+        return values
+
+    def _decoded(self, shard: int, data: bytes) -> NDArray[np.float32]:
         try:
             values = decode_chunk(data, self.declaration.dtype)
-            if digest(data) != commit.digest:
-                raise ValueError("its bytes are another shard's, or altered")
             return values.reshape(self.n_layers, self.rows_per_shard)
         except ValueError as error:
             raise CorruptShardError(
-                f"{key} is damaged: {error}. Run: actstore verify STORE"
+                f"{self.key(shard)} is damaged: {error}. Run: actstore verify STORE"
             ) from error
