@@ -39,7 +39,11 @@ def append_records(storage: Storage, folder: str, records: list[dict[str, Json]]
     lines = [json.dumps({"at": now, **record}, allow_nan=True) for record in records]
     if lines:
         key = join(folder, f"{_writer(os.getpid())}.jsonl")
-        storage.append(key, b"".join(_with_checksum(line.encode()) for line in lines))
+        try:
+            storage.append(key, b"".join(_with_checksum(line.encode()) for line in lines))
+        except OSError:
+            _writer.cache_clear()  # half a line may stand there, which no other may follow
+            raise
 
 
 def read_records(storage: Storage, folder: str) -> list[dict[str, Json]]:
