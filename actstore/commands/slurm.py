@@ -5,7 +5,6 @@ Each reads options, calls one function and prints what it returns.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,7 +21,7 @@ app = typer.Typer(
 )
 
 RunArgument = Annotated[
-    Path,
+    str,
     typer.Argument(
         metavar="RUN", help="What was submitted: the run folder, the experiment file or the store."
     ),

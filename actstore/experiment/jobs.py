@@ -6,21 +6,25 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from actstore.addresses import beside
 from actstore.errors import InvalidInputError
 from actstore.experiment.record import experiment_digest
 from actstore.experiment.schema import Experiment, Stage
 from actstore.experiment.stages import SHARED, ordered, waits_for
 from actstore.slurm.jobs import Chain, Job
+from actstore.slurm.manifest import RUNS
 from actstore.slurm.profile import ClusterProfile
 
 _DIGITS = 8
 
 
 def run_folder(experiment: Experiment) -> Path:
-    """Where a submission of this experiment keeps scripts, logs and manifest: beside its store."""
-    store = Path(experiment.store).absolute()
+    """Where a submission of this experiment keeps scripts, logs and manifest.
+
+    Beside its store; of one that is no folder, in the working folder.
+    """
     name = f"{experiment.name}-{experiment_digest(experiment)[:_DIGITS]}"
-    return store.with_name(f"{store.name}.runs") / name
+    return beside(experiment.store, RUNS) / name
 
 
 def chain_of(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from actstore.addresses import is_url
 from actstore.errors import InvalidInputError
 from actstore.experiment.overrides import with_overrides
 from actstore.experiment.problems import Problem, refuse, schema_problems
@@ -22,7 +23,8 @@ def load_experiment(path: str | os.PathLike[str], overrides: Sequence[str] = ())
     """The experiment of a file, with dotted overrides (`extract.dtype=float32`) in it.
 
     Paths in it become absolute: `~`, `$NAME` and `${NAME}` are expanded, and what is relative
-    begins at the file's folder, also what an override sets. Raises one InvalidInputError that tells
+    begins at the file's folder, also what an override sets. So does the report's page where the
+    store is no folder that it could be beside of. Raises one InvalidInputError that tells
     all that is wrong, each with its line, its key and the keys there are.
     """
     file = Path(path).expanduser()
@@ -35,7 +37,17 @@ def load_experiment(path: str | os.PathLike[str], overrides: Sequence[str] = ())
         raise refuse(str(path), document, problems) from error
     if problems:
         raise refuse(str(path), document, problems)
-    return experiment
+    return _with_report_path(experiment, file.absolute().parent)
+
+
+def _with_report_path(experiment: Experiment, folder: Path) -> Experiment:
+    """Jobs work in other folders, and read what was resolved here."""
+    if not is_url(experiment.store) or experiment.report.out:
+        return experiment
+    page = str(folder / experiment.report_path.name)
+    return experiment.model_copy(
+        update={"report": experiment.report.model_copy(update={"out": page})}
+    )
 
 
 def require_files(experiment: Experiment) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from actstore.addresses import beside
 from actstore.experiment import forms
 from actstore.refs import model_name
 from actstore.slurm.resources import Resources
@@ -316,8 +317,9 @@ class Experiment(Section):
 
     @property
     def report_path(self) -> Path:
-        """The page to write."""
-        return Path(self.report.out or Path(self.store).parent / f"{self.name}.html")
+        """The page to write: beside the store, or in the working folder if that is no folder."""
+        beside_store = beside(self.store, "").with_name(f"{self.name}.html")
+        return Path(self.report.out or beside_store)
 
     def _not_extracted(self) -> Iterator[str]:
         """Poolings that are read and were not stored, which a GPU would have to run again for."""

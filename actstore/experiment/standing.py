@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from actstore.errors import ActstoreError, NotAStoreError
 from actstore.store import open_store
 from actstore.store.stage_status import Overview, StageStatus, overview, waiting_stages
+from actstore.store.storage import open_storage
 
 if TYPE_CHECKING:
     from actstore.experiment.schema import Experiment
@@ -127,7 +128,7 @@ def _of_experiment(experiment: Experiment) -> Standing:
     try:
         store = open_store(url)
     except NotAStoreError:
-        if Path(url).exists() and any(Path(url).iterdir()):
+        if open_storage(url).names(""):
             raise
         return Standing(url, name, waiting_stages(asked_of(experiment, None)), None, submission)
     seen = overview(store, asked_of(experiment, store))
@@ -136,14 +137,13 @@ def _of_experiment(experiment: Experiment) -> Standing:
 
 def _submission(url: str, experiment: str | None) -> Submission | None:
     """The latest submission for a store, of an experiment if one is named."""
-    if not Path(f"{url}.runs").is_dir():
-        return None
     from actstore.slurm.manifest import manifests_of
-    from actstore.slurm.queue import failures_first, job_states
 
     found = [m for m in manifests_of(url) if m.jobs and experiment in (None, m.experiment)]
     if not found:
         return None
+    from actstore.slurm.queue import failures_first, job_states
+
     manifest = found[0]
     try:
         jobs = job_states(manifest)

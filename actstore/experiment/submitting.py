@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from actstore.addresses import beside
 from actstore.errors import InvalidInputError
 from actstore.experiment.jobs import chain_of, run_folder
 from actstore.experiment.load import load_experiment, require_files
@@ -13,7 +14,7 @@ from actstore.experiment.record import experiment_digest, resolved_yaml
 from actstore.experiment.schema import Experiment
 from actstore.experiment.stages import ordered
 from actstore.slurm.jobs import Chain
-from actstore.slurm.manifest import FILE_NAME, Manifest, manifests_of, read_manifest
+from actstore.slurm.manifest import FILE_NAME, RUNS, Manifest, manifests_of, read_manifest
 from actstore.slurm.profile import ClusterProfile, load_profile, profile_names
 from actstore.slurm.submission import submit
 
@@ -59,7 +60,7 @@ def prepare(
     return Prepared(experiment, chain)
 
 
-def find_submission(run: Path | str) -> Manifest:
+def find_submission(run: str) -> Manifest:
     """The latest submission of a run folder, an experiment file or a store.
 
     Of an experiment file it is the latest of that name, with whatever overrides. Raises
@@ -68,13 +69,17 @@ def find_submission(run: Path | str) -> Manifest:
     path = Path(run).expanduser()
     if path.suffix.lower() in (".yaml", ".yml"):
         experiment = load_experiment(path)
+        runs = beside(experiment.store, RUNS)
         found = [one for one in manifests_of(experiment.store) if one.experiment == experiment.name]
-        where = f"{experiment.name} was never submitted from here: {experiment.store}.runs has none"
+        where = f"{experiment.name} was never submitted from here: {runs} has none"
     elif (path / FILE_NAME).exists():
         return read_manifest(path)
     else:
-        found = manifests_of(path)
-        where = f"Nothing was submitted for {path}: it is no run folder, and {path}.runs has none"
+        found = manifests_of(run)
+        where = (
+            f"Nothing was submitted for {run}: it is no run folder, and {beside(run, RUNS)} has "
+            "none"
+        )
     if not found:
         raise InvalidInputError(f"{where}. Run: actstore slurm submit EXPERIMENT.yaml")
     return found[0]

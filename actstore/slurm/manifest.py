@@ -10,9 +10,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from actstore.addresses import beside
 from actstore.errors import InvalidInputError
 
 FILE_NAME = "manifest.json"
+RUNS = ".runs"
+"""Behind the name of a store: the folder of its run folders."""
 _VERSION = 1
 
 
@@ -105,8 +108,7 @@ def read_manifest(folder: Path | str) -> Manifest:
 
 def manifests_of(store: Path | str) -> list[Manifest]:
     """What was submitted for a store, the latest first; unreadable manifests are left out."""
-    path = Path(store).expanduser().absolute()
-    return manifests_in(path.with_name(path.name + ".runs"))
+    return manifests_in(beside(store, RUNS))
 
 
 def manifests_in(folder: Path) -> list[Manifest]:

@@ -18,7 +18,8 @@ from actstore.errors import InvalidInputError
 from actstore.progress import progress
 from actstore.refs import checkpoint_key, look_up, model_key
 from actstore.selection import select_checkpoints
-from actstore.store.storage import LocalStorage
+from actstore.store.results import MTEB_RESULTS
+from actstore.store.storage import LocalStorage, each, join
 from actstore.store.store import Store
 
 SCORE_TABLES: dict[str, Callable[[Store, str | None], pd.DataFrame]] = {
@@ -133,34 +134,45 @@ def _export_results(store: Store, folder: Path, scores: pd.DataFrame) -> list[Pa
     files = dict(_result_files(store, scores))
     if not files:
         raise InvalidInputError(
-            f"{store.results_path} has no result files of these scores. Evaluate again with "
+            f"{store.url} has no result files of these scores. Evaluate again with "
             "--overwrite, or export a table: --out scores.csv"
         )
     written = _manifest(folder)
-    _refuse_foreign(folder, files, written)
+    _refuse_foreign(store, folder, files, written)
     with progress("Exporting", len(files), "files") as advance:
-        for place, source in files.items():
-            data = source.read_bytes()
+
+        def export(place: str) -> str:
+            data = store.storage.read(files[place])
             _write_whole(folder / place, data)
-            written[place] = _digest(data)
             advance(1)
+            return _digest(data)
+
+        written |= zip(files, each(store.storage, export, files), strict=True)
     manifest = {"made_by": f"actstore {__version__}", "files": written}
     _write_whole(folder / _MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
     return [folder / place for place in files]
 
 
-def _result_files(store: Store, scores: pd.DataFrame) -> Iterator[tuple[str, Path]]:
-    """Place in an mteb cache, and file, of every result of some scores and what is beside it."""
-    root = store.results_path
+def _result_files(store: Store, scores: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Place in an mteb cache, and key, of every result of some scores and what is beside it."""
     for (model, checkpoint), part in scores.groupby(["model", "checkpoint"], sort=False):
         tasks = {f"{task}.json" for task in part["task"]}
         for key in (model_key(str(model)), f"local__{model_key(str(model))}"):
-            experiments = root / "results" / key / checkpoint_key(str(checkpoint)) / "experiments"
-            for folder in sorted(experiments.glob("*")):
-                found = {file.name for file in folder.iterdir()}
-                if found & tasks:
-                    for name in sorted(found & {*tasks, *_BESIDE}):
-                        yield (folder / name).relative_to(root).as_posix(), folder / name
+            experiments = join("results", key, checkpoint_key(str(checkpoint)), "experiments")
+            for folder, names in _folders(store, join(MTEB_RESULTS, experiments)):
+                if names & tasks:
+                    for name in sorted(names & {*tasks, *_BESIDE}):
+                        place = join(experiments, folder, name)
+                        yield place, join(MTEB_RESULTS, place)
+
+
+def _folders(store: Store, prefix: str) -> list[tuple[str, set[str]]]:
+    """What is right below the groups below a prefix, by group."""
+    found: dict[str, set[str]] = {}
+    for one in store.storage.objects(prefix):
+        folder, _, name = one.key.removeprefix(f"{prefix}/").partition("/")
+        found.setdefault(folder, set()).add(name)
+    return sorted(found.items())
 
 
 def _manifest(folder: Path) -> dict[str, str]:
@@ -176,16 +188,18 @@ def _manifest(folder: Path) -> dict[str, str]:
         ) from error
 
 
-def _refuse_foreign(folder: Path, files: dict[str, Path], written: dict[str, str]) -> None:
+def _refuse_foreign(
+    store: Store, folder: Path, files: dict[str, str], written: dict[str, str]
+) -> None:
     """Raise for files that are neither what an earlier export left nor what would be written."""
     if folder.exists() and not folder.is_dir():
         raise InvalidInputError(f"{folder} is a file. Give a folder, or a name ending in .csv.")
     foreign = [
         place
-        for place, source in files.items()
+        for place, key in files.items()
         if (folder / place).exists()
-        and _digest((folder / place).read_bytes())
-        not in (written.get(place), _digest(source.read_bytes()))
+        and (there := _digest((folder / place).read_bytes())) != written.get(place)
+        and there != _digest(store.storage.read(key))
     ]
     if foreign:
         more = f" and {len(foreign) - _SOME} more" if len(foreign) > _SOME else ""
