@@ -19,7 +19,8 @@ from actstore.store.storage.base import Buffer, Reader, StoredObject
 from actstore.store.storage.failures import failures_named
 from actstore.store.storage.unfinished import ENDING, unfinished_name
 
-_WRITE_AT_ONCE = 64 << 20
+_WRITE_AT_ONCE = 8 << 20
+"""Bytes, after which the disk is told to begin: it works while the next ones are copied."""
 _TRIES_OF_A_READ = 3
 """Another client of a file server may replace an object while it is read (ESTALE)."""
 _CANNOT_FLUSH_FOLDERS = (errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF)
@@ -241,8 +242,20 @@ def _write(descriptor: int, data: memoryview) -> None:
     """
     written = 0
     while written < len(data):
-        written += os.write(descriptor, data[written : written + _WRITE_AT_ONCE])
+        length = os.write(descriptor, data[written : written + _WRITE_AT_ONCE])
+        if written + length < len(data):
+            _begin_flushing(descriptor, written, length)
+        written += length
     os.fsync(descriptor)
+
+
+def _begin_flushing(descriptor: int, start: int, length: int) -> None:
+    """Have bytes written to the disk without waiting; errors are those of the flush at the end.
+
+    Linux does so when it is told that the pages are not needed; it drops none that are not written.
+    """
+    if hasattr(os, "posix_fadvise"):  # not on macOS
+        os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_DONTNEED)
 
 
 def _link(partial: Path, final: Path) -> None:
