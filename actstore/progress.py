@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,10 +20,22 @@ from rich.progress import (
 )
 from rich.text import Text
 
+BYTES = "bytes"
+"""The unit that is shown in kB, MB, GB."""
+
+
+class _Amount(MofNCompleteColumn):
+    def render(self, task: Task) -> Text:
+        if task.fields["unit"] != BYTES:
+            return super().render(task)
+        return Text(f"{decimal(int(task.completed))}/{decimal(int(task.total or 0))}")
+
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         unit = task.fields["unit"]
+        if task.speed and unit == BYTES:
+            return Text(f"{decimal(int(task.speed))}/s")
         return Text(f"{task.speed:,.1f} {unit}/s" if task.speed else f"– {unit}/s")
 
 
@@ -55,7 +68,7 @@ def _bars() -> Iterator[Progress]:
     if _drawn:
         yield _drawn[0]
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
+    columns = (TextColumn("{task.description}"), BarColumn(), _Amount(), _Rate())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
         _drawn.append(bars)
         try:

@@ -7,7 +7,7 @@ from contextlib import redirect_stderr
 
 import pytest
 
-from actstore.progress import progress
+from actstore.progress import BYTES, progress
 
 
 class Terminal(io.StringIO):
@@ -50,3 +50,9 @@ def test_without_a_terminal_nothing_is_drawn() -> None:
     with redirect_stderr(io.StringIO()) as file, progress("Extracting", 10, "texts") as advance:
         advance(10)
     assert file.getvalue() == ""
+
+
+def test_bytes_are_shown_in_the_units_people_read() -> None:
+    with redirect_stderr(Terminal()) as terminal, progress("Verifying", 3_200_000, BYTES) as read:
+        read(3_200_000)
+    assert "3.2 MB/3.2 MB" in terminal.getvalue()

@@ -1,4 +1,4 @@
-"""What `actstore info`, `status` and `verify` print."""
+"""What `actstore info` and `status` print."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
         EvaluationStatus,
         StoreInfo,
         StoreStatus,
-        VerifyReport,
     )
     from actstore.store.runs import RunError
     from actstore.store.status import ShardProgress
@@ -90,21 +89,6 @@ def show_evaluation_status(status: EvaluationStatus) -> None:
         lines(f"- {failure.task} at {place}: {failure.error} ({when(failure.at)})")
     if len(status.failures) > _MOST_FAILURES:
         lines("- …; all of them, with their tracebacks: actstore status STORE --json")
-
-
-def show_problems(report: VerifyReport) -> None:
-    """`actstore verify`."""
-    lenses = f", {report.n_lenses} fitted lenses" if report.n_lenses else ""
-    lines(
-        f"{report.n_shards} shards ({size(report.n_bytes)}) and {report.n_heads} lens heads"
-        f"{lenses}, {len(report.problems)} damaged"
-    )
-    for problem in report.problems:
-        rows = "" if problem.rows is None else f" rows {problem.rows[0]}:{problem.rows[1]}"
-        lines(
-            f"- {problem.model} at {problem.checkpoint}, {problem.array}{rows}: {problem.what}",
-            f"  Repair: {problem.command}",
-        )
 
 
 def _summary(progress: ShardProgress) -> str:

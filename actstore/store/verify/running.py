@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from actstore.progress import progress
+from actstore.progress import BYTES, progress
 from actstore.store.storage import Storage
 from actstore.store.texts import TextTable
 from actstore.store.verify.affected import Users
@@ -78,7 +78,7 @@ def _damaged(checks: Sequence[Check], threads: int) -> Iterator[tuple[Check, Fou
         advance(check.n_bytes)
         return found
 
-    with progress("Verifying", total, "bytes") as advance, ThreadPoolExecutor(threads) as pool:
+    with progress("Verifying", total, BYTES) as advance, ThreadPoolExecutor(threads) as pool:
         for check, found in zip(checks, pool.map(run, checks), strict=True):
             yield from ((check, one) for one in found)
 
