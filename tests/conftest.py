@@ -7,7 +7,10 @@ from collections.abc import Callable, Generator
 
 import pytest
 
+from tests.support.s3.fixtures import bucket, s3_endpoint
 from tests.support.slurm.cluster import missing_programs
+
+__all__ = ["bucket", "s3_endpoint"]  # fixtures of all tests
 
 NO_SLURM = "SLURM is not installed"
 
