@@ -66,6 +66,12 @@ TokenMetricsOption = Annotated[
 DtypeOption = Annotated[
     str, typer.Option("--dtype", help="Of the stored states: float16, float32, auto.")
 ]
+PrecisionOption = Annotated[
+    str,
+    typer.Option(
+        "--precision", help="How states are stored: exact, compact, small (docs/precision.md)."
+    ),
+]
 RemoteCodeOption = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run the model's own code.")
 ]

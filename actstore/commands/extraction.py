@@ -20,6 +20,7 @@ from actstore.options import (
     ModelNameOption,
     PickledOption,
     PoolingOption,
+    PrecisionOption,
     RemoteCodeOption,
     RevisionsOption,
     SeedOption,
@@ -42,6 +43,7 @@ def plan(
     seed: SeedOption = 0,
     token_metrics: TokenMetricsOption = False,
     dtype: DtypeOption = "float16",
+    precision: PrecisionOption = "exact",
     trust_remote_code: RemoteCodeOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -60,6 +62,7 @@ def plan(
         rows=rows,
         max_tokens=max_tokens,
         dtype=dtype,
+        precision=precision,
         token_sample=token_sample(opened, tokens, rows, suite, seed, say=warn),
         token_metrics=token_metrics,
         trust_remote_code=trust_remote_code,
@@ -90,6 +93,7 @@ def extract(
     token_metrics: TokenMetricsOption = False,
     lens_head: Annotated[bool, typer.Option(help="Also store the logit-lens head.")] = True,
     dtype: DtypeOption = "float16",
+    precision: PrecisionOption = "exact",
     compute_dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")] = "auto",
     devices: Annotated[
         str, typer.Option(help="auto, all, cuda:0,1, cpu, cpu:2 (two processes): a worker each.")
@@ -149,6 +153,7 @@ def extract(
         rows=rows,
         max_tokens=max_tokens,
         dtype=dtype,
+        precision=precision,
         compute_dtype=compute_dtype,
         devices=devices,
         device_map=device_map,

@@ -39,6 +39,7 @@ def extraction_request(
         rows=rows,
         max_tokens=how.max_tokens,
         dtype=how.dtype,
+        precision=how.precision,
         compute_dtype=how.compute_dtype,
         devices=how.devices,
         device_map=how.device_map,

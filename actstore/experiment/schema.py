@@ -120,6 +120,9 @@ class ExtractSection(Section):
     """Longer texts are cut here; the model's longest input if left out."""
     dtype: Literal["float16", "float32", "auto"] = "float16"
     """Of the stored states."""
+    precision: Literal["exact", "compact", "small"] = "exact"
+    """How states are stored: `exact`; `compact`, rounded to 7 bits of fraction and compressed; or
+    `small`, 8 bits a value. See docs/precision.md."""
     compute_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """`auto`: the weights' own on an accelerator, float32 on a CPU."""
     devices: Annotated[str, AfterValidator(forms.devices)] = "auto"

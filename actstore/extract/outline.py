@@ -21,8 +21,9 @@ from actstore.extract.model.load import (
 from actstore.extract.request import ExtractionRequest
 from actstore.extract.shared_tokenizers import shared_tokenizer
 from actstore.extract.tokenise import choose_max_tokens
-from actstore.refs import parse_layers
+from actstore.refs import look_up, parse_layers
 from actstore.store import CheckpointSpec, Json
+from actstore.store.shards import ENCODINGS
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Outline:
     vocabulary_size: int
     dtype: str
     """Of the stored states; `auto` until the checkpoint is begun."""
+    precision: str
+    """How they are stored."""
     max_tokens: int
     may_have_head: bool
     """Whether the checkpoint was saved with a language-model head."""
@@ -57,6 +60,7 @@ class Outline:
             layers=self.layers,
             hidden_size=self.hidden_size,
             dtype=self.dtype,
+            precision=self.precision,
             max_tokens=self.max_tokens,
             tokenizer_digest=self.tokenizer_digest,
             weights_digest=weights_digest,
@@ -72,6 +76,7 @@ def outline(request: ExtractionRequest, checkpoint: str) -> Outline:
     for settings that the model cannot meet.
     """
     _require_dtype(request.dtype)
+    look_up("precision", request.precision, list(ENCODINGS), "See docs/precision.md.")
     source = find_source(request.model, checkpoint, trust_remote_code=request.trust_remote_code)
     config = load_config(source)
     resolve_dtype(request.compute_dtype, config, torch.device("cpu"))
@@ -92,6 +97,7 @@ def outline(request: ExtractionRequest, checkpoint: str) -> Outline:
         hidden_size=int(text_config.hidden_size),
         vocabulary_size=int(text_config.vocab_size),
         dtype=request.dtype,
+        precision=request.precision,
         max_tokens=choose_max_tokens(request.max_tokens, config, tokenizer),
         may_have_head=may_have_head(config),
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from actstore.extract.work import ShardWork, require_same_tokens, shard_work, st
 from actstore.progress import progress
 from actstore.store import ShardLayout, Store
 from actstore.store.arrays import shards_of
-from actstore.store.shards import choose_layout
+from actstore.store.shards import ENCODINGS, choose_layout
 
 _FLOAT32 = 4
 """Bytes."""
@@ -38,6 +38,8 @@ class CheckpointPlan:
     """Texts in those shards, and in the token sample if it is not begun."""
     bytes_to_write: int
     """At most: a model without final norm stores `mean_normed` and `mean` once."""
+    bytes_by_precision: Mapping[str, int]
+    """About how many it would be at each precision."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class ExtractionPlan:
     layers: tuple[int, ...]
     poolings: tuple[str, ...]
     dtype: str
+    precision: str
     hidden_size: int
     max_tokens: int
     n_texts: int
@@ -67,6 +70,12 @@ class ExtractionPlan:
         return sum(one.bytes_to_write for one in self.checkpoints)
 
     @property
+    def bytes_by_precision(self) -> dict[str, int]:
+        """About how many bytes it would write at each precision."""
+        parts = [one.bytes_by_precision for one in self.checkpoints]
+        return {name: sum(part[name] for part in parts) for name in ENCODINGS}
+
+    @property
     def texts_to_do(self) -> int:
         return sum(one.texts_to_do for one in self.checkpoints)
 
@@ -80,14 +89,23 @@ class ExtractionPlan:
             [
                 f"{self.model}: {_count(names)} ({_shortened(names)})",
                 f"  {len(self.layers)} layers ({self.layers[0]}..{self.layers[-1]}) x "
-                f"{self.hidden_size} values in {self.dtype}, poolings {', '.join(self.poolings)}",
+                f"{self.hidden_size} values in {self.dtype}, stored {self.precision}, "
+                f"poolings {', '.join(self.poolings)}",
                 f"  {self.n_texts:,} texts, {self.n_tokens:,} tokens a checkpoint; "
                 f"{self.n_truncated:,} texts are cut at {self.max_tokens} tokens",
                 f"  about {self.flops:.2g} floating-point operations a checkpoint",
                 f"  {to_do:,} shards to do, {done:,} done; writes at most "
                 f"{_size(self.bytes_to_write)}, free {free}",
+                f"  about {self._sizes()}",
             ]
         )
+
+    def _sizes(self) -> str:
+        """What it would take at each precision, its own first."""
+        sizes = self.bytes_by_precision
+        names = sorted(sizes, key=lambda name: name != self.precision)
+        first, *others = (f"{_size(sizes[name])} {name}" for name in names)
+        return f"{first}; with another --precision: {', '.join(others)}"
 
 
 def plan_extraction(store: Store, request: ExtractionRequest) -> ExtractionPlan:
@@ -135,6 +153,7 @@ def make_plan(
         layers=first.layers,
         poolings=tuple(dict.fromkeys(request.poolings)),
         dtype=request.dtype,
+        precision=request.precision,
         hidden_size=first.hidden_size,
         max_tokens=first.max_tokens,
         n_texts=len(texts),
@@ -152,7 +171,8 @@ def require_space(plan: ExtractionPlan) -> None:
         raise DiskSpaceError(
             f"The extraction writes {_size(plan.bytes_to_write)} and {plan.store} has "
             f"{_size(plan.free_bytes)} free.\n{plan.summary()}\n"
-            "Choose fewer checkpoints, layers or poolings, --dtype float16, or another disk."
+            "Choose fewer checkpoints, layers or poolings, --dtype float16, --precision small, "
+            "or another disk."
         )
 
 
@@ -192,17 +212,33 @@ def _plan_of(
     else:
         metrics = tuple(TOKEN_METRICS) if request.token_metrics else ()
         work = [ShardWork(shard, tuple(set(request.poolings)), metrics) for shard in shards]
-    n_bytes = sum(len(part.poolings) for part in work) * layout.shard_bytes
+    n_shards = {layout: sum(len(part.poolings) for part in work)}
     n_values = sum(len(part.token_metrics) for part in work) * len(one.layers)
-    n_bytes += n_values * layout.rows_per_shard * _FLOAT32
+    others = n_values * layout.rows_per_shard * _FLOAT32
     n_texts = sum(len(part.shard.rows) for part in work)
     sample = request.token_sample
     if sample and not (group and sample.name in group.token_samples()):
-        n_bytes += _sample_bytes(one, sample_tokens)
+        tokens = _token_layout(one, sample_tokens)
+        n_shards[tokens] = n_shards.get(tokens, 0) + -(-sample_tokens // tokens.rows_per_shard)
         n_texts += len(sample.rows)
     if request.lens_head and one.may_have_head and not (group and group.has_head()):
-        n_bytes += one.vocabulary_size * one.hidden_size * _FLOAT32
-    return CheckpointPlan(one.checkpoint, len(work), len(shards) - len(work), n_texts, n_bytes)
+        others += one.vocabulary_size * one.hidden_size * _FLOAT32
+    return CheckpointPlan(
+        checkpoint=one.checkpoint,
+        shards_to_do=len(work),
+        shards_done=len(shards) - len(work),
+        texts_to_do=n_texts,
+        bytes_to_write=others + sum(n * layout.most_bytes for layout, n in n_shards.items()),
+        bytes_by_precision={
+            name: others + sum(n * _as(name, layout).likely_bytes for layout, n in n_shards.items())
+            for name in ENCODINGS
+        },
+    )
+
+
+def _as(precision: str, layout: ShardLayout) -> ShardLayout:
+    """The layout a shard of the same rows has at another precision."""
+    return replace(layout, precision=precision)
 
 
 def _depth(one: Outline) -> float:
@@ -218,8 +254,9 @@ def _layout(store: Store, one: Outline) -> ShardLayout:
         other = store.checkpoint(model, begun[0])
         require_same_tokens(other, one)
         sizes = other.layout.rows_per_shard, other.layout.rows_per_chunk
-        return ShardLayout(n_layers, *sizes, one.hidden_size, _widest(one))
-    return choose_layout(n_layers, one.hidden_size, _widest(one), len(store.text_rows()))
+        return ShardLayout(n_layers, *sizes, one.hidden_size, _widest(one), one.precision)
+    n_texts = len(store.text_rows())
+    return choose_layout(n_layers, one.hidden_size, _widest(one), n_texts, one.precision)
 
 
 def _sample_tokens(store: Store, request: ExtractionRequest, one: Outline) -> int:
@@ -230,9 +267,8 @@ def _sample_tokens(store: Store, request: ExtractionRequest, one: Outline) -> in
     return int(count_tokens(store, one, rows)[0].sum())
 
 
-def _sample_bytes(one: Outline, n_tokens: int) -> int:
-    layout = choose_layout(len(one.layers), one.hidden_size, _widest(one), n_tokens)
-    return -(-n_tokens // layout.rows_per_shard) * layout.shard_bytes
+def _token_layout(one: Outline, n_tokens: int) -> ShardLayout:
+    return choose_layout(len(one.layers), one.hidden_size, _widest(one), n_tokens, one.precision)
 
 
 def _widest(one: Outline) -> str:

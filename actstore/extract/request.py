@@ -40,6 +40,9 @@ class ExtractionRequest:
     dtype: str = "float16"
     """Of the stored states: float16, float32, or `auto`: float16 where the states are well inside
     its range on a calibration of some texts, else float32."""
+    precision: str = "exact"
+    """How states are stored: `exact`, `compact` (rounded to 7 bits of fraction and compressed), or
+    `small` (8 bits a value, whatever the dtype)."""
     compute_dtype: str = "auto"
     """`auto`: the weights' own dtype on an accelerator, float32 on a CPU."""
     devices: str = "auto"

@@ -95,6 +95,17 @@ class ShardLayout:
         """Of an uncompressed shard with a text in every chunk; others are smaller."""
         return self.data_bytes + self.index_bytes
 
+    @property
+    def most_bytes(self) -> int:
+        """Of a shard at most; where nothing is compressed, one with a text in every chunk."""
+        return self.shard_bytes + self.n_layers * self.chunks_per_layer * self.encoding.overhead
+
+    @property
+    def likely_bytes(self) -> int:
+        """About how many bytes a shard has with a text in every chunk."""
+        saved = self.n_layers * self.chunks_per_layer * self.chunk_bytes
+        return self.shard_bytes - round(saved * (1 - self.encoding.share(self.dtype)))
+
     def values(self, image: NDArray[np.uint8]) -> NDArray[Any]:
         """A view (layer, chunk, row in chunk, width) of the values in an uncompressed shard."""
         shape = (self.n_layers, self.chunks_per_layer, self.rows_per_chunk, self.width)

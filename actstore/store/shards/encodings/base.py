@@ -28,6 +28,9 @@ class Encoding(Protocol):
     fill: Json
     """Zarr's fill value, which decodes to NaN."""
 
+    overhead: int
+    """Bytes by which a chunk may grow where it cannot be compressed."""
+
     def stored_dtype(self, dtype: str) -> np.dtype[Any]:
         """Of the Zarr array, for states of `dtype`."""
 
@@ -36,6 +39,9 @@ class Encoding(Protocol):
 
     def codecs(self, dtype: str) -> list[Json]:
         """The Zarr codecs between `bytes` and `crc32c`."""
+
+    def share(self, dtype: str) -> float:
+        """What compression leaves of a chunk's bytes, as a rule, for states of `dtype`."""
 
     def encode(self, states: NDArray[np.floating[Any]], filled: NDArray[np.bool_]) -> bytes:
         """The bytes of a chunk of states (row, hidden), NaN where it is not `filled` (row,).

@@ -21,6 +21,8 @@ from actstore.store.shards.widening import convert
 
 KEPT_BITS = 7
 """Of the fraction. A normal number is off by at most 2**-8 of itself."""
+_SHARES = {"float16": 0.75, "float32": 0.4}
+"""What is left of states, measured: see docs/precision.md."""
 _LEVEL = 5
 _BITSHUFFLE = 2
 _HEADER = 16
@@ -34,6 +36,8 @@ class Compact:
     compresses = True
     last_dim = "hidden"
     fill: Json = "NaN"
+
+    overhead = _HEADER
 
     def stored_dtype(self, dtype: str) -> np.dtype[Any]:
         return np.dtype(dtype)
@@ -51,6 +55,9 @@ class Compact:
             "blocksize": 0,
         }
         return [{"name": "blosc", "configuration": settings}]
+
+    def share(self, dtype: str) -> float:
+        return _SHARES[dtype]
 
     def encode(self, states: NDArray[np.floating[Any]], filled: NDArray[np.bool_]) -> bytes:
         del filled

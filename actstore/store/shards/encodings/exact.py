@@ -19,6 +19,8 @@ class Exact:
     last_dim = "hidden"
     fill: Json = "NaN"
 
+    overhead = 0
+
     def stored_dtype(self, dtype: str) -> np.dtype[Any]:
         return np.dtype(dtype)
 
@@ -29,6 +31,10 @@ class Exact:
     def codecs(self, dtype: str) -> list[Json]:
         del dtype
         return []
+
+    def share(self, dtype: str) -> float:
+        del dtype
+        return 1.0
 
     def encode(self, states: NDArray[np.floating[Any]], filled: NDArray[np.bool_]) -> bytes:
         del filled

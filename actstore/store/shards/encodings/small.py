@@ -36,6 +36,8 @@ class Small:
     last_dim = "byte"
     fill: Json = _BLANK
 
+    overhead = 0
+
     def stored_dtype(self, dtype: str) -> np.dtype[Any]:
         del dtype
         return np.dtype(np.uint8)
@@ -46,6 +48,10 @@ class Small:
     def codecs(self, dtype: str) -> list[Json]:
         del dtype
         return []
+
+    def share(self, dtype: str) -> float:
+        del dtype
+        return 1.0
 
     def encode(self, states: NDArray[np.floating[Any]], filled: NDArray[np.bool_]) -> bytes:
         n_rows, hidden = states.shape
