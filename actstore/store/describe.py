@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from actstore.store.storage import each
+
 if TYPE_CHECKING:
     from actstore.store.checkpoint import CheckpointGroup
     from actstore.store.store import Store
@@ -68,12 +70,12 @@ def describe_store(store: Store) -> StoreInfo:
 
 
 def _model(store: Store, name: str) -> ModelInfo:
-    groups = [store.checkpoint(name, checkpoint) for checkpoint in store.checkpoints(name)]
+    groups = store.checkpoint_groups(name, store.checkpoints(name))
     return ModelInfo(
         model=name,
         max_tokens=max((group.spec.max_tokens for group in groups), default=0),
         n_truncated=int(store.text_lengths(name)["truncated"].sum()),
-        checkpoints=tuple(_checkpoint(group) for group in groups),
+        checkpoints=tuple(each(store.storage, _checkpoint, groups)),
     )
 
 

@@ -14,7 +14,7 @@ from actstore.store.leases import LeaseInfo, live_leases
 from actstore.store.ledger import Ledger
 from actstore.store.pace import Record, pace, window
 from actstore.store.runs import RunError, run_errors
-from actstore.store.storage import join
+from actstore.store.storage import each, join
 from actstore.store.zarr_metadata import read_shape
 
 if TYPE_CHECKING:
@@ -120,13 +120,16 @@ class _Look:
         self.spans = store.text_spans()
 
     def model(self, name: str) -> ModelStatus:
-        found, records, shards = [], list[Record](), None
-        for checkpoint in self.store.checkpoints(name):
-            group = self.store.checkpoint(name, checkpoint)
-            shards = _shards(self.spans, group) if shards is None else shards
+        groups = self.store.checkpoint_groups(name, self.store.checkpoints(name))
+        shards = _shards(self.spans, groups[0]) if groups else set()
+
+        def look(group: CheckpointGroup) -> tuple[CheckpointStatus, list[Record]]:
             commits = _commits(group.ledger, self.now)
-            records += commits.recent
-            found.append(self._checkpoint(group, shards, commits))
+            return self._checkpoint(group, shards, commits), commits.recent
+
+        looked = each(self.store.storage, look, groups)
+        found = [status for status, _ in looked]
+        records = [record for _, recent in looked for record in recent]
         at_work = any(one.workers for one in found)
         counts = [one.progress for one in found]
         progress = self._progress(counts, records, at_work=at_work)
