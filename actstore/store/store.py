@@ -171,11 +171,9 @@ class Store:
         """The row of each text, (n,). Raises UnknownTextError."""
         return self._texts.rows_of(texts)
 
-    def read_texts(
-        self, rows: Sequence[int] | NDArray[np.integer[Any]], *, verify: bool = False
-    ) -> list[str]:
-        """The texts of some rows; verify: CorruptShardError for one that was altered."""
-        return self._texts.read(rows, verify=verify)
+    def read_texts(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> list[str]:
+        """The texts of some rows. Raises UnknownTextError, CorruptShardError for an altered one."""
+        return self._texts.read(rows)
 
     def text_rows(self) -> NDArray[np.int64]:
         """All rows that hold a text, ascending."""

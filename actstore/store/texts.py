@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,19 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from actstore.errors import CorruptShardError, InvalidTextError, UnknownTextError
+from actstore.errors import InvalidTextError, UnknownTextError
 from actstore.store.damage import Damage
 from actstore.store.shards import MAX_ROWS_PER_SHARD
-from actstore.store.storage import Storage, join
+from actstore.store.storage import Storage
+from actstore.store.text_parts import TextPart, TextParts
 
-_FOLDER = "texts"
 _ROW_GROUP = 1 << 16
 """Texts that are decoded together."""
-_FOOTER = 8
-"""Bytes behind a Parquet file's metadata: their length, and the magic number."""
 _HASH = np.dtype([("high", "<u8"), ("low", "<u8")])
 
 
@@ -59,7 +54,7 @@ def _utf8(text: str, index: int) -> bytes:
 class _Index:
     """Rows and hashes of all texts, as of some parts."""
 
-    parts: tuple[str, ...] = ()
+    parts: tuple[TextPart, ...] = ()
     rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     hashes: NDArray[np.void] = field(default_factory=lambda: np.empty(0, _HASH))
 
@@ -70,24 +65,32 @@ class _Index:
 
 
 class TextTable:
-    """The texts of a store, read as far as needed and appended to. Threads may share one."""
+    """The texts of a store, read as far as needed and appended to. Threads may share one.
+
+    What is read is checked: parts against the digests they were recorded with, texts against their
+    hashes. All methods raise CorruptShardError for what is not what was written.
+    """
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
+        self._parts = TextParts(storage)
         self._last = _Index()
 
     def rows(self) -> NDArray[np.int64]:
         """All rows that hold a text, ascending. Between two parts there may be a gap."""
-        return self._index().rows
+        return _rows_of(self._parts.all())
 
     def end(self) -> int:
         """The row behind the last text: the length of every pooled array's text dimension."""
-        rows = self.rows()
-        return int(rows[-1]) + 1 if len(rows) else 0
+        return max((part.stop for part in self._parts.all()), default=0)
 
     def spans(self) -> list[tuple[int, int]]:
         """The rows of each part: the first, and the one behind the last. Reads no texts."""
-        return [self._span(name) for name in self._part_names()]
+        return [(part.start, part.stop) for part in self._parts.all()]
+
+    def n_bytes(self) -> int:
+        """UTF-8 bytes of all texts. Reads none."""
+        return sum(part.text_bytes for part in self._parts.all())
 
     def hashes_of(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.void]:
         """The hashes of some rows, which must exist."""
@@ -127,6 +130,7 @@ class TextTable:
             if not len(new):
                 return rows
             fresh = list(dict.fromkeys(texts[int(i)] for i in new))
+            self._parts.record_missing()
             # Another process may have taken the part's name meanwhile: look again.
             self._append(fresh, index)
 
@@ -139,52 +143,36 @@ class TextTable:
                 f"{without[0]}. It has {len(self.rows())} texts, the last at row {self.end() - 1}."
             )
 
-    def read(
-        self, rows: Sequence[int] | NDArray[np.integer[Any]], *, verify: bool = False
-    ) -> list[str]:
-        """The texts of some rows, in their order. Raises UnknownTextError for a row without.
-
-        verify: compare them with their hashes, and raise CorruptShardError for a text that was
-        altered.
-        """
+    def read(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> list[str]:
+        """The texts of some rows, in their order. Raises UnknownTextError for a row without."""
         wanted, inverse = np.unique(np.asarray(rows, np.int64), return_inverse=True)
         self.require(wanted)
-        texts = [text for name in self._index().parts for text in self._read_part(name, wanted)]
-        if verify:
-            self._verify(wanted, texts)
+        texts: list[str] = []
+        for part in self._parts.all():
+            low, high = np.searchsorted(wanted, [part.start, part.stop])
+            if low < high:
+                texts += self._read_part(part, wanted[low:high])
         return [texts[place] for place in inverse]
 
-    def _verify(self, rows: NDArray[np.int64], texts: Sequence[str]) -> None:
+    def _read_part(self, part: TextPart, rows: NDArray[np.int64]) -> list[str]:
+        texts = self._parts.texts(part, rows)
+        if not all(texts) or len(texts) != len(rows):
+            raise self._parts.damaged(part.key, "texts are missing in it")
         altered = np.flatnonzero(hash_texts(texts) != self.hashes_of(rows))
         if len(altered):
-            raise CorruptShardError(
-                f"{len(altered)} of {len(rows)} texts of {self.storage.url} are not those that "
-                f"were collected, the first at row {rows[altered[0]]}: "
-                f"{texts[int(altered[0])][:60]!r}. The states are of other texts: restore "
-                f"{_FOLDER}/ from a copy."
+            raise self._parts.damaged(
+                part.key,
+                f"{len(altered)} of {len(rows)} texts are not those that were collected, the "
+                f"first at row {rows[altered[0]]}: {texts[int(altered[0])][:60]!r}",
             )
-
-    def _read_part(self, name: str, wanted: NDArray[np.int64]) -> list[str]:
-        """The wanted texts, ascending by row, that stand in one part; decodes no others' groups."""
-        file = pq.ParquetFile(io.BytesIO(self.storage.read(join(_FOLDER, name))))
-        texts: list[str] = []
-        for index in range(file.num_row_groups):
-            limits = file.metadata.row_group(index).column(0).statistics
-            low, high = np.searchsorted(wanted, [limits.min, limits.max + 1])
-            if low < high:
-                group = file.read_row_group(index, columns=["text"])["text"]
-                texts += group.take(wanted[low:high] - limits.min).to_pylist()
         return texts
 
     def frame(self, columns: Sequence[str]) -> pd.DataFrame:
         """The whole table, or some of its columns."""
-        return self._frame(self._part_names(), columns)
+        return self._frame(self._parts.all(), columns)
 
-    def _frame(self, parts: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
-        tables = [
-            pq.read_table(io.BytesIO(self.storage.read(join(_FOLDER, name))), columns=list(columns))
-            for name in parts
-        ]
+    def _frame(self, parts: Sequence[TextPart], columns: Sequence[str]) -> pd.DataFrame:
+        tables = [self._parts.table(part, columns) for part in parts]
         if not tables:
             return pd.DataFrame({name: [] for name in columns})
         frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
@@ -192,15 +180,7 @@ class TextTable:
 
     def damage(self, *, quick: bool) -> Iterator[Damage]:
         """What is wrong with the parts of the table. quick: that they are there, in their size."""
-        for name in self._part_names():
-            key = join(_FOLDER, name)
-            try:
-                self._span(name)
-                if not quick:
-                    frame = self._frame([name], ["row", "text"])
-                    self._verify(frame["row"].to_numpy(), frame["text"].tolist())
-            except (CorruptShardError, OSError, pa.ArrowException) as error:
-                yield Damage(key, str(error), remade=False)
+        return self._parts.damage(quick=quick)
 
     def _append(self, texts: list[str], index: _Index) -> None:
         """Write a part of texts that the index lacks, unless there is a part behind it by now."""
@@ -216,32 +196,19 @@ class TextTable:
                 "n_bytes": np.array([len(t.encode()) for t in texts], np.int32),
             }
         )
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd", row_group_size=_ROW_GROUP)
-        with contextlib.suppress(FileExistsError):
-            name = f"part-{len(index.parts):05d}.parquet"
-            self.storage.create(join(_FOLDER, name), buffer.getbuffer())
-
-    def _span(self, name: str) -> tuple[int, int]:
-        """Of one part, from its footer alone: a part's rows follow one another."""
-        with self.storage.open(join(_FOLDER, name)) as reader:
-            size = bytearray(_FOOTER)
-            reader.read_into(reader.size - len(size), memoryview(size))
-            footer = bytearray(int.from_bytes(size[:4], "little") + _FOOTER)
-            reader.read_into(reader.size - len(footer), memoryview(footer))
-        found = pq.read_metadata(io.BytesIO(b"PAR1" + footer))
-        first = found.row_group(0).column(0).statistics.min
-        return first, first + found.num_rows
-
-    def _part_names(self) -> list[str]:
-        return [n for n in self.storage.names(_FOLDER) if n.endswith(".parquet")]
+        self._parts.add(len(index.parts), table, _ROW_GROUP)
 
     def _index(self) -> _Index:
         """The index of the parts there are now. Replaced whole: threads see the old or the new."""
-        parts, index = tuple(self._part_names()), self._last
+        parts, index = self._parts.all(), self._last
         if parts != index.parts:
-            frame = self._frame(parts, ["row", "hash_high", "hash_low"])
+            frame = self._frame(parts, ["hash_high", "hash_low"])
             hashes = np.empty(len(frame), _HASH)
             hashes["high"], hashes["low"] = frame["hash_high"], frame["hash_low"]
-            index = self._last = _Index(parts, frame["row"].to_numpy(np.int64), hashes)
+            index = self._last = _Index(parts, _rows_of(parts), hashes)
         return index
+
+
+def _rows_of(parts: Sequence[TextPart]) -> NDArray[np.int64]:
+    spans = [np.arange(part.start, part.stop) for part in parts]
+    return np.concatenate([np.empty(0, np.int64), *spans])

@@ -40,7 +40,7 @@ class TaskTexts:
         if task not in store.tasks():
             return cls(task, np.empty(0, np.int64), {})
         rows = np.sort(store.task(task).rows())
-        texts = store.read_texts(rows, verify=True)
+        texts = store.read_texts(rows)
         return cls(task, rows, {text: place for place, text in enumerate(texts)})
 
 
