@@ -21,6 +21,9 @@ from actstore.store.zarr_metadata import (
     sharded_array,
 )
 
+_WORTH_A_REQUEST = 1 << 20
+"""Bytes that come over a network in the time in which a request is answered."""
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -145,4 +148,10 @@ class ShardedArray:
     def _opened(self, commit: Commit) -> Iterator[ShardReader]:
         key = self.key(commit.shard)
         with self.ledger.storage.open(key) as reader:
-            yield ShardReader(reader, self.layout, key, commit.identity, commit.n_bytes)
+            committed = commit.identity, commit.n_bytes
+            yield ShardReader(reader, self.layout, key, *committed, self._bridged)
+
+    @property
+    def _bridged(self) -> int:
+        """Bytes that are read along, to spare a request where one takes its time."""
+        return _WORTH_A_REQUEST if self.ledger.storage.threads > 1 else 0

@@ -18,7 +18,7 @@ from actstore.store.arrays import Shard
 from actstore.store.journal import Json
 from actstore.store.ledger import Commit, Ledger, ShardStats, Written, digest
 from actstore.store.shards import SealedShard
-from actstore.store.storage import join
+from actstore.store.storage import each, join
 from actstore.store.zarr_metadata import (
     begin_array,
     decode_chunk,
@@ -125,11 +125,14 @@ class TextValues:
         The shards must be done. Raises CorruptShardError for bytes that fail their checksum.
         """
         out = np.empty((len(layers), len(rows)), np.float32)
-        shards = rows // self.rows_per_shard
-        for index in np.unique(shards).tolist():
+        shards, in_shard = np.divmod(rows, self.rows_per_shard)
+
+        def read_one(index: int) -> None:
             (places,) = np.nonzero(shards == index)
             chunk = self._read_shard(self._known[index])
-            out[:, places] = chunk[np.ix_(layers, rows[places] - index * self.rows_per_shard)]
+            out[:, places] = chunk[np.ix_(layers, in_shard[places])]
+
+        each(self.ledger.storage, read_one, np.unique(shards).tolist())
         return out
 
     def check(self, commit: Commit) -> None:

@@ -38,10 +38,9 @@ class ShardReader:
     ) -> None:
         """name: what to call the shard in an error. identity, n_bytes: as committed.
 
-        bridged: up to so many bytes between two chunks are read along, to spare a request.
-
         identity: None for a shard that another writer made: its chunks have no tags, and the index
-        alone says where they are.
+        alone says where they are. bridged: up to so many bytes between two chunks are read along,
+        to spare a request.
         """
         self._reader, self._layout, self._name = reader, layout, name
         self._identity, self._n_bytes, self._bridged = identity, n_bytes, bridged
