@@ -140,7 +140,7 @@ class _PooledStates(_OverCheckpoints):
     ) -> None:
         super().__init__(groups, name, layers, rows)
         self.shape = (*self.shape, groups[0].spec.hidden_size)
-        self.dtype = np.result_type(*(np.dtype(group.spec.dtype) for group in groups))
+        self.dtype = np.result_type(*(group.layout.decoded_dtype for group in groups))
 
     def _fill(
         self,

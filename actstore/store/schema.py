@@ -50,7 +50,7 @@ class TableDeclaration:
 POOLED = ArrayDeclaration(
     "{pooling}_pool",
     ("layer", "text", "hidden"),
-    "float16 or float32",
+    "float16, float32; uint8 if small",
     "model units",
     "each text's hidden states pooled to one vector; NaN where a row has no text",
     sharded=True,
@@ -94,7 +94,7 @@ TEXT_VALUES = {
 STATES = ArrayDeclaration(
     "states",
     ("layer", "token", "hidden"),
-    "float16 or float32",
+    "float16, float32; uint8 if small",
     "model units",
     "hidden states of every token of the sample's texts; NaN on padding",
     sharded=True,

@@ -128,26 +128,33 @@ class TokenSample:
 
         Raises MissingShardsError and CorruptShardError as pooled reads do.
         """
+        return self.states_of(layer, np.arange(start, stop))
+
+    def states_of(
+        self, layer: int, tokens: NDArray[np.int64], dtype: str = "float32"
+    ) -> NDArray[Any]:
+        """Hidden states of some tokens at one layer: (token, hidden). Raises as `states` does.
+
+        tokens: their places on the token axis, in any order.
+        """
         known = [str(one) for one in self.spec.layers]
         look_up("stored layer", str(layer), known, "See: actstore info STORE")
-        tokens = np.arange(start, stop)
         if missing := self.array.missing(tokens):
             raise MissingShardsError(
                 f"{self._ledger.storage.url}: {len(missing)} shards of the token sample "
                 f"{self.name!r} of {self.spec.model} at {self.spec.checkpoint} are missing. "
                 "Run the same actstore extract command again: it finishes the sample."
             )
-        out = np.empty((stop - start, self.spec.hidden_size), np.float32)
-        self.array.read(self.spec.layers.index(layer), tokens, out)
-        return out
+        unique, inverse = np.unique(tokens, return_inverse=True)
+        out = np.empty((len(unique), self.spec.hidden_size), dtype)
+        self.array.read(self.spec.layers.index(layer), unique, out)
+        return out if np.array_equal(unique, tokens) else out[inverse]
 
     def dataset(self) -> xr.Dataset:
         """The sample as a lazy xarray.Dataset: states (layer, token, hidden) and its labels."""
-        import xarray as xr
+        from actstore.store.lazy_sample import sample_dataset
 
-        url = join(self._ledger.storage.url, self.prefix)
-        dataset: xr.Dataset = xr.open_zarr(url, chunks=None)
-        return dataset
+        return sample_dataset(self)
 
     def damage(self, *, quick: bool) -> Iterator[Damage]:
         """What is wrong with the labels of the sample's tokens. Its states have a ledger."""

@@ -59,6 +59,12 @@ class ShardLayout:
         """Of the values in the Zarr array, little-endian."""
         return self.encoding.stored_dtype(self.dtype).newbyteorder("<")
 
+    @property
+    def decoded_dtype(self) -> np.dtype[Any]:
+        """What states are read as without loss."""
+        is_float = self.stored_dtype.kind == "f"
+        return np.dtype(self.dtype) if is_float else np.dtype(np.float32)
+
     @cached_property
     def width(self) -> int:
         """Values of `stored_dtype` in a row of one layer."""
