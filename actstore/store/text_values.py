@@ -130,7 +130,7 @@ class TextValues:
         def read_one(index: int) -> None:
             (places,) = np.nonzero(shards == index)
             chunk = self._read_shard(self._known[index])
-            out[:, places] = chunk[np.ix_(layers, in_shard[places])]
+            out[:, places] = chunk[np.asarray(layers)[:, None], in_shard[places]]
 
         each(self.ledger.storage, read_one, np.unique(shards).tolist())
         return out
