@@ -10,7 +10,14 @@ from typing import Annotated
 import typer
 
 from actstore.errors import InvalidInputError
-from actstore.options import CheckpointsOption, JsonOption, ModelOption, StoreArgument
+from actstore.options import (
+    CheckpointsOption,
+    JsonOption,
+    ModelOption,
+    PickledOption,
+    RemoteCodeOption,
+    StoreArgument,
+)
 
 
 def info(store: StoreArgument, json: JsonOption = False) -> None:
@@ -73,6 +80,8 @@ def verify(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Objects looked at at once; the cores if left out.")
     ] = None,
+    trust_remote_code: RemoteCodeOption = False,
+    pickled_weights: PickledOption = False,
     json: JsonOption = False,
 ) -> None:
     """Compare what is in a store with what was written there, byte by byte.
@@ -81,17 +90,33 @@ def verify(
     """
     from actstore.inputs import names
     from actstore.present.terminal import as_json
-    from actstore.present.verify import show_verification
+    from actstore.present.verify import as_document, show_recomputed, show_verification
     from actstore.store import open_store, verify_store
 
+    if quick and deep is not None:
+        raise InvalidInputError("Give --quick or --deep, not both.")
+    opened, chosen = open_store(store), names(checkpoints)
     report = verify_store(
-        open_store(store),
-        quick=quick,
-        repair=repair,
-        threads=threads,
-        model=model,
-        checkpoints=names(checkpoints),
+        opened, quick=quick, repair=repair, threads=threads, model=model, checkpoints=chosen
     )
-    as_json(report) if json else show_verification(report)
-    if report.problems:
+    again = []
+    if deep is not None and not report.problems:
+        from actstore.extract import recompute
+
+        again = recompute(
+            opened,
+            deep,
+            seed=seed,
+            model=model,
+            checkpoints=chosen,
+            trust_remote_code=trust_remote_code,
+            pickled_weights=pickled_weights,
+        )
+    if json:
+        as_json(as_document(report, again))
+    else:
+        show_verification(report)
+        if deep is not None:
+            show_recomputed(again)
+    if report.problems or not all(one.agrees for one in again):
         raise typer.Exit(4)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from actstore.extract.checkpoints.fetch import fetch_models
     from actstore.extract.plan import ExtractionPlan, plan_extraction
+    from actstore.extract.recomputing import Recomputed, recompute
     from actstore.extract.request import (
         CheckpointReport,
         ExtractionReport,
@@ -27,6 +28,7 @@ __all__ = [
     "ExtractionPlan",
     "ExtractionReport",
     "ExtractionRequest",
+    "Recomputed",
     "TinyPythia",
     "TokenSampleRequest",
     "choose_token_sample",
@@ -34,6 +36,7 @@ __all__ = [
     "fetch_models",
     "plan_extraction",
     "read_texts",
+    "recompute",
     "train_tiny_pythia",
 ]
 
@@ -49,6 +52,8 @@ _WHERE = {
     "extract": "workers.runner",
     "plan_extraction": "plan",
     "read_texts": "texts",
+    "recompute": "recomputing",
+    "Recomputed": "recomputing",
     "train_tiny_pythia": "tiny_pythia",
 }
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from actstore.present.terminal import lines, size, table
 from actstore.refs import ranges
 
 if TYPE_CHECKING:
+    from actstore.extract import Recomputed
     from actstore.store import Problem, VerifyReport
 
 _MOST_ROWS = 40
@@ -36,6 +38,45 @@ def show_verification(report: VerifyReport) -> None:
     _show_repaired(report)
 
 
+def show_recomputed(found: Sequence[Recomputed]) -> None:
+    """What `actstore verify --deep` extracted again."""
+    if not found:
+        lines("Nothing was extracted again: repair the damage first, then ask for --deep again.")
+        return
+    same = sum(one.identical for one in found)
+    near = [one for one in found if one.agrees and not one.identical]
+    lines(f"{len(found):,} arrays of shards extracted again: {same:,} agree to the last bit")
+    if near:
+        largest = max(one.difference for one in near)
+        lines(f"{len(near):,} differ by rounding: by {largest:.2g} of a state's length at most")
+    apart = [one for one in found if not one.agrees]
+    if apart:
+        rows = [
+            (
+                one.model,
+                one.checkpoint,
+                one.array,
+                f"{one.rows[0]:,}:{one.rows[1]:,}",
+                one.difference,
+            )
+            for one in apart
+        ]
+        columns = ["model", "checkpoint", "array", "rows", "difference"]
+        table(columns, rows, title="Not what the model gives now")
+        lines("Is it the same model, tokenizer and settings? Then extract into another store.")
+
+
+def as_document(report: VerifyReport, again: Sequence[Recomputed]) -> dict[str, Any]:
+    """All of it, for JSON."""
+    problems = [{k: v for k, v in asdict(one).items() if k != "remedy"} for one in report.problems]
+    return {
+        **asdict(report),
+        "problems": problems,
+        "commands": report.commands(),
+        "extracted_again": [{**asdict(one), "agrees": one.agrees} for one in again],
+    }
+
+
 def _show_table(report: VerifyReport, groups: Sequence[Sequence[Problem]]) -> None:
     columns = ["where", "objects", "layers", "rows", "texts", "tasks", "what is wrong"]
     table(columns, [_row(report, group) for group in groups], title="Damaged")
@@ -46,7 +87,7 @@ def _row(report: VerifyReport, group: Sequence[Problem]) -> tuple[object, ...]:
     layers = sorted({layer for one in group for layer in one.layers})
     spans = sorted({one.rows for one in group if one.rows is not None})
     return (
-        " ".join([first.model, first.checkpoint, first.array]).strip(),
+        " ".join(filter(None, [first.model, first.checkpoint, first.array])),
         len(group),
         ranges(layers) or "–",
         _some([f"{start:,}:{stop:,}" for start, stop in _joined(spans)]) or "–",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 UNREADABLE = (ActstoreError, FileNotFoundError, ValueError, LookupError, TypeError, EOFError)
 """What reading raises for bytes that nobody wrote as they are: our errors and those of parsers."""
+
+_REMEDY = re.compile(r" (Run: actstore verify|Remove it with actstore verify|Fit the lens again: )")
+"""Where a message goes on to say what to do."""
 
 Chunks = tuple[tuple[int, int], ...]
 """The layer index and number of each."""
@@ -71,4 +75,4 @@ def reason(error: BaseException) -> str:
     if not isinstance(error, ActstoreError):
         return f"it cannot be read: {error or type(error).__name__}"
     text = str(error).partition(" is damaged: ")[2] or str(error)
-    return text.partition(" Run: actstore verify")[0].rstrip(".")
+    return _REMEDY.split(text)[0].rstrip(".")

@@ -33,8 +33,6 @@ class Problem:
     """Tasks that use any of these texts."""
     remedy: Remedy | None = field(default=None, repr=False, compare=False)
     """What `command` says, if it can be said together with others'."""
-    unit: str = ""
-    """What a worker would hold a lease of while it makes the object again."""
 
 
 @dataclass(frozen=True)
