@@ -30,6 +30,10 @@ _ENDING = ".jsonl"
 _NAMED = 5
 """Damaged lines of one journal that are named."""
 
+_PART_BYTES = 1 << 20
+_added: dict[tuple[str, str, str], int] = {}
+"""Bytes that this process added to a journal: by storage, folder and writer."""
+
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
@@ -38,9 +42,9 @@ def append_records(storage: Storage, folder: str, records: list[dict[str, Json]]
     now = time.time()
     lines = [json.dumps({"at": now, **record}, allow_nan=True) for record in records]
     if lines:
-        key = join(folder, f"{_writer(os.getpid())}.jsonl")
+        data = b"".join(_with_checksum(line.encode()) for line in lines)
         try:
-            storage.append(key, b"".join(_with_checksum(line.encode()) for line in lines))
+            storage.append(_key(storage, folder, len(data)), data)
         except OSError:
             _writer.cache_clear()  # half a line may stand there, which no other may follow
             raise
@@ -113,6 +117,21 @@ def damaged_lines(data: bytes) -> list[int]:
 def _is_sound(line: bytes) -> bool:
     body = line[:-_CHECKSUM]
     return line[-_CHECKSUM:] == b', "crc32c": "%08x"}' % google_crc32c.value(body)
+
+
+def _key(storage: Storage, folder: str, n_bytes: int) -> str:
+    """Where this process adds the next bytes of its journal in a folder.
+
+    Where every append writes the whole object anew, a journal goes on in another one after each
+    part: thousands of appends would cost the square of their bytes otherwise.
+    """
+    writer = _writer(os.getpid())
+    if not storage.rewrites_to_append:
+        return join(folder, f"{writer}{_ENDING}")
+    journal = (storage.url, folder, writer)
+    before = _added.get(journal, 0)
+    _added[journal] = before + n_bytes
+    return join(folder, f"{writer}.{before // _PART_BYTES}{_ENDING}")
 
 
 def _with_checksum(line: bytes) -> bytes:

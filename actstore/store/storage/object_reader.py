@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import obstore as obs
-from obstore.exceptions import BaseError, GenericError
+from obstore.exceptions import GenericError
 
 from actstore.errors import CorruptShardError
-from actstore.store.storage.patience import Patience, tries
-from actstore.store.storage.refusals import is_behind_end, may_pass, told
+from actstore.store.storage.patience import Patience
+from actstore.store.storage.refusals import answer, is_behind_end
 
 if TYPE_CHECKING:
-    from obstore import ObjectMeta, PutResult, UpdateVersion
+    from obstore import GetResult, ObjectMeta, PutResult, UpdateVersion
     from obstore.store import ObjectStore
 
+T = TypeVar("T")
 _PIECE = 4 << 20
 """Bytes of an answer that are taken at once: what has come is not asked for again."""
 
@@ -52,8 +54,7 @@ class ObjectReader:
     def size(self) -> int:
         """Bytes, which every answer tells; a request of its own before there was one."""
         if self._meta is None:
-            with told(self._url, self._path):
-                self._meta = obs.head(self._store, self._path)
+            self._meta = self._ask(lambda: obs.head(self._store, self._path))
         return self._meta["size"]
 
     @property
@@ -65,28 +66,15 @@ class ObjectReader:
 
     def read(self) -> bytes:
         """The whole object."""
-        with told(self._url, self._path):
-            for last in tries(self._patience, may_pass):
-                try:
-                    return self._whole()
-                except BaseError as error:
-                    if last(error):
-                        raise
-        raise AssertionError("the last try returns or raises")
+        return self._ask(self._whole)
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """As the protocol says; all of it from one version of the object."""
         part = _Part(offset, buffer.cast("B"))
-        with told(self._url, self._path):
-            for last in tries(self._patience, may_pass):
-                try:
-                    return self._fill(part)
-                except BaseError as error:
-                    if is_behind_end(error):
-                        self._require(part.end)
-                    if last(error):
-                        raise
-        raise AssertionError("the last try returns or raises")
+        self._ask(lambda: self._fill(part))
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        return answer(self._url, self._path, self._patience, question)
 
     def _whole(self) -> bytes:
         result = obs.get(self._store, self._path)
@@ -100,8 +88,7 @@ class ObjectReader:
         """Ask for what a part lacks. Raises GenericError if not all of that came."""
         if part.done == len(part.buffer):
             return
-        wanted = (part.offset + part.done, part.end)
-        result = obs.get(self._store, self._path, options={"range": wanted})
+        result = self._get(part.offset + part.done, part.end)
         self._meta = result.meta
         if part.version not in (None, self.version):
             part.done, part.version = 0, None
@@ -112,6 +99,14 @@ class ObjectReader:
         if part.done < len(part.buffer):
             self._require(part.end)
             raise GenericError(f"{part.done} of {len(part.buffer)} bytes came")
+
+    def _get(self, start: int, stop: int) -> GetResult:
+        try:
+            return obs.get(self._store, self._path, options={"range": (start, stop)})
+        except GenericError as error:
+            if is_behind_end(error):
+                self._require(stop)
+            raise
 
     def _require(self, end: int) -> None:
         """Raise CorruptShardError if the object ends before."""

@@ -10,11 +10,11 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import obstore as obs
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
@@ -22,7 +22,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from actstore.store.storage.base import Buffer, Reader, StoredObject, checked_key
 from actstore.store.storage.object_reader import ObjectReader, version_of
 from actstore.store.storage.patience import Patience, tries
-from actstore.store.storage.refusals import may_pass, told
+from actstore.store.storage.refusals import answer, may_pass, told
 
 if TYPE_CHECKING:
     from obstore import UpdateVersion
@@ -33,6 +33,7 @@ _TOKEN = "actstore-put"
 _KNOWN = 64
 """Of so many objects that were appended to, the bytes are kept."""
 
+T = TypeVar("T")
 Mode = Literal["create", "overwrite"]
 
 
@@ -85,8 +86,7 @@ class ObjectStorage:
 
     def share(self, source: str, key: str) -> None:
         path, new = checked_key(source, self.url), checked_key(key, self.url)
-        with told(self.url, source):
-            obs.copy(self._store, path, new)
+        self._ask(source, lambda: obs.copy(self._store, path, new))
 
     def append(self, key: str, line: bytes) -> None:
         """As the protocol says. An object store cannot append: the whole object is put anew."""
@@ -95,14 +95,14 @@ class ObjectStorage:
                 self._appended.pop(key, None)  # it is not as this process left it: read it again
 
     def names(self, prefix: str) -> list[str]:
-        with told(self.url, prefix):
-            found = obs.list_with_delimiter(self._store, self._prefix(prefix))
+        below = self._prefix(prefix)
+        found = self._ask(prefix, lambda: obs.list_with_delimiter(self._store, below))
         paths = [*found["common_prefixes"], *(one["path"] for one in found["objects"])]
         return sorted(path.rsplit("/", 1)[-1] for path in paths)
 
     def objects(self, prefix: str) -> list[StoredObject]:
-        with told(self.url, prefix):
-            found = obs.list(self._store, self._prefix(prefix)).collect()
+        below = self._prefix(prefix)
+        found = self._ask(prefix, lambda: obs.list(self._store, below).collect())
         return sorted(
             (StoredObject(one["path"], one["size"]) for one in found), key=lambda one: one.key
         )
@@ -129,8 +129,10 @@ class ObjectStorage:
         for key in keys:
             self._appended.pop(key, None)
         if keys:
-            with told(self.url, keys[0]):
-                obs.delete(self._store, keys)
+            self._ask(keys[0], lambda: obs.delete(self._store, keys))
+
+    def _ask(self, key: str, question: Callable[[], T]) -> T:
+        return answer(self.url, key, self._patience, question)
 
     def _appended_to(self, key: str, line: bytes) -> bool:
         """Put an object with one line more; False if it was not as this process knew it."""

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from obstore.exceptions import BaseError, GenericError, PermissionDeniedError, UnauthenticatedError
 
 from actstore.errors import StorageError
+from actstore.store.storage.patience import Patience, tries
+
+T = TypeVar("T")
 
 _SPENT = re.compile(r"after (\d+) retries, max_retries: (\d+)")
 _CLIENT_ERROR = re.compile(r"status code: 4(?!08|29)\d\d")
+_WORDS_OF_SERVER = re.compile(
+    r"<\?xml.*?<Code>(.*?)</Code>.*?<Message>(.*?)</Message>.*", re.DOTALL
+)
 _CREDENTIALS = (
     "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (`aws configure` makes a "
     "profile; it needs boto3: pip install boto3), or AWS_SKIP_SIGNATURE=true for a public bucket."
 )
-_BUCKET = "Create it, or see whether AWS_REGION and AWS_ENDPOINT_URL are right."
+_BUCKET = "Create the bucket, or mend its name, AWS_REGION or AWS_ENDPOINT_URL."
 _REACH = "See whether AWS_ENDPOINT_URL and AWS_REGION are right, and run the same command again."
 
 
@@ -38,6 +45,18 @@ def told(url: str, key: str) -> Iterator[None]:
         raise _refused(url, key, error, _advice(str(error))) from error
 
 
+def answer(url: str, key: str, patience: Patience, question: Callable[[], T]) -> T:
+    """The answer to a question about a key that may be asked as often as one likes."""
+    with told(url, key):
+        for last in tries(patience, may_pass):
+            try:
+                return question()
+            except BaseError as error:
+                if last(error):
+                    raise
+    raise AssertionError("the last try returns or raises")
+
+
 def is_behind_end(error: Exception) -> bool:
     """Whether a range was refused that begins behind the end of its object."""
     return "status code: 416" in str(error) or "Invalid range" in str(error)
@@ -55,11 +74,15 @@ def may_pass(error: Exception) -> bool:
 def _advice(text: str) -> str:
     if "NoSuchBucket" in text:
         return _BUCKET
-    if "169.254.169.254" in text or "credential" in text.lower():
+    if (
+        "/latest/api/token" in text or "credential" in text.lower()
+    ):  # what a machine itself is given
         return _CREDENTIALS
     return _REACH
 
 
 def _refused(url: str, key: str, error: BaseError | OSError, advice: str) -> StorageError:
     why = str(error).split("\n\nDebug source")[0].strip()
-    return StorageError(f"{url} did not give or take {key or 'a listing'}: {why}\n{advice}")
+    told_by_server = _WORDS_OF_SERVER.sub(r"\1, \2", why).rstrip(".: ")
+    what = key or "a listing"
+    return StorageError(f"{url} did not answer for {what}: {told_by_server}. {advice}")

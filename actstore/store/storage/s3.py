@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
-from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -52,7 +51,6 @@ def _client_options() -> ClientConfig:
     }
 
 
-@cache
 def _boto3_provider() -> Boto3CredentialProvider | None:
     """What boto3 finds: a profile, SSO, a role; None where it finds nothing or is not there."""
     if find_spec("boto3") is None:
