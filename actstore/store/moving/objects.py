@@ -61,6 +61,14 @@ def copy_below(
         add_records(source, target, folder)
 
 
+def copy_missing(source: Storage, target: Storage, prefix: str, keep: Keep = everything) -> None:
+    """Copy the objects below a prefix that a target lacks; others stay as they are there."""
+    there = {one.key for one in target.objects(prefix)}
+    for one in sorted(source.objects(prefix), key=lambda one: (_is_last(one.key), one.key)):
+        if one.key not in there and not one.key.endswith(_JOURNAL) and keep(one.key):
+            copy_object(source, target, one.key)
+
+
 def copy_object(source: Storage, target: Storage, key: str) -> None:
     """Copy one object; one that is there stays, if it is the same."""
     data = source.read(key)

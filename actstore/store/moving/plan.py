@@ -22,6 +22,7 @@ from actstore.store.moving.request import (
     wanted_tasks,
 )
 from actstore.store.moving.rows import Rows
+from actstore.store.moving.samples import require_same_samples
 from actstore.store.moving.shards import shards_to_copy
 from actstore.store.plan import require_same
 from actstore.store.shards import ShardLayout
@@ -147,6 +148,7 @@ def plan_checkpoint(chosen: ChosenCheckpoint, target: Store | None, wanted: Rows
             chosen.spec.compared(),
             "Copy with what is stored there (--layers, --dtype, --precision), or elsewhere.",
         )
+        require_same_samples(source, group)
     sizes = list(_sizes(chosen, group, wanted))
     return CheckpointCopy(
         source.model, source.checkpoint, len(sizes), sum(sizes), not chosen.same_plan

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from actstore.store.journal import append_records, read_records
+from actstore.store.journal import append_records, journals, read_records
 from actstore.store.storage import Storage
 
 Record = dict[str, Any]
@@ -43,3 +43,23 @@ def plain(record: Record) -> Record:
 
 def _canonical(record: Record) -> str:
     return json.dumps(record, sort_keys=True)
+
+
+def remove_records(storage: Storage, folder: str, meant: Callable[[Record], bool]) -> int:
+    """Rewrite a folder's journals without some records; how many there were.
+
+    No other process may be writing to them. Each journal is replaced whole: after a crash some have
+    lost their records and others have not.
+    """
+    removed = 0
+    for key, data in list(journals(storage, folder)):
+        lines = data.splitlines(keepends=True)
+        kept = [line for line in lines if not meant(json.loads(line))]
+        if len(kept) == len(lines):
+            continue
+        removed += len(lines) - len(kept)
+        if kept:
+            storage.replace(key, b"".join(kept))
+        else:
+            storage.delete(key)
+    return removed

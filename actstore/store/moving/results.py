@@ -9,12 +9,11 @@ from typing import Any
 from actstore.refs import checkpoint_key, model_key
 from actstore.store.kept import FITS, METRIC_VALUES, keep, read_kept
 from actstore.store.ledger import digest
-from actstore.store.moving.objects import copy_object
+from actstore.store.moving.objects import copy_missing
 from actstore.store.moving.records import Record, add_records
 from actstore.store.moving.rows import RowMap
 from actstore.store.results import MTEB_RESULTS
 from actstore.store.storage import Storage
-from actstore.store.zarr_metadata import DOCUMENT
 
 SCORE_JOURNALS = ("scores/leaves", "scores/journal", "scores/failures")
 """Leaves come first: a score always has its own."""
@@ -33,16 +32,21 @@ class ResultFilter:
     poolings: Collection[str] | None = None
     """As they are stored."""
     tasks: Collection[str] | None = None
+    of_tokens: bool = True
+    """Whether metrics of token states, which have no pooling, are meant if poolings are named."""
 
     def __call__(self, record: Record) -> bool:
         place = (record["model"], record["checkpoint"])
-        pooling = _pooling_of(record)
         return (
             (self.checkpoints is None or place in self.checkpoints)
             and (self.layers is None or record["layer"] in self.layers)
-            and (self.poolings is None or pooling is None or pooling in self.poolings)
+            and (self.poolings is None or self._has_pooling(record))
             and (self.tasks is None or "task" not in record or record["task"] in self.tasks)
         )
+
+    def _has_pooling(self, record: Record) -> bool:
+        pooling = _pooling_of(record)
+        return self.of_tokens if pooling is None else pooling in (self.poolings or ())
 
     def keeps_file(self, key: str) -> bool:
         """Whether an object of mteb's results is of such a checkpoint and task."""
@@ -59,21 +63,15 @@ class ResultFilter:
 
 def move_results(source: Storage, target: Storage, meant: ResultFilter, rows: RowMap) -> int:
     """Add the results that only the source has; how many records there were."""
-    for one in source.objects(_ENVIRONMENTS):
-        if not target.exists(one.key):
-            copy_object(source, target, one.key)
+    copy_missing(source, target, _ENVIRONMENTS)
     added = sum(add_records(source, target, folder, _if(meant)) for folder in SCORE_JOURNALS)
-    for one in source.objects(MTEB_RESULTS):
-        if meant.keeps_file(one.key) and not target.exists(one.key):
-            copy_object(source, target, one.key)
+    copy_missing(source, target, MTEB_RESULTS, meant.keeps_file)
     return added + _move_metrics(source, target, meant, rows)
 
 
 def move_fits(source: Storage, target: Storage) -> None:
     """Copy what was fitted to states and is used again: its key says all that it depends on."""
-    for one in source.objects(FITS):
-        if not one.key.endswith(DOCUMENT) and not target.exists(one.key):
-            copy_object(source, target, one.key)
+    copy_missing(source, target, FITS)
 
 
 def _move_metrics(source: Storage, target: Storage, meant: ResultFilter, rows: RowMap) -> int:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from actstore.store.texts import TextTable
+
 Rows = NDArray[np.int64]
 
 NOWHERE = -1
@@ -27,6 +29,19 @@ class RowMap:
         """Of a target whose texts have the rows that they have in the source."""
         target_row = np.full(_end(rows), NOWHERE, np.int64)
         target_row[rows] = rows
+        return cls(target_row)
+
+    @classmethod
+    def by_text(cls, source: TextTable, target: TextTable) -> RowMap:
+        """Of two text tables, by the texts' hashes."""
+        rows, known = source.rows(), target.rows()
+        hashes, there = source.hashes_of(rows), target.hashes_of(known)
+        order = np.argsort(there, order=("high", "low"))
+        target_row = np.full(_end(rows), NOWHERE, np.int64)
+        if len(known):
+            place = np.searchsorted(there, hashes, sorter=order)
+            nearest = order[np.minimum(place, len(order) - 1)]
+            target_row[rows] = np.where(there[nearest] == hashes, known[nearest], NOWHERE)
         return cls(target_row)
 
     @cached_property

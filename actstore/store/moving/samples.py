@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from actstore.errors import PlanMismatchError
 from actstore.store.arrays import Shard
 from actstore.store.checkpoint import CheckpointGroup
 from actstore.store.lenses import lens_attributes, lens_prefix, why_stale
@@ -41,6 +42,19 @@ def move_sample(
             _make(source, target, theirs, ours, shard, origin)
             advance(size_of_rows(target, len(shard.rows)))
     return left
+
+
+def require_same_samples(source: CheckpointGroup, target: CheckpointGroup) -> None:
+    """Raise PlanMismatchError for token samples of one name whose texts or tokens differ."""
+    there = {*target.token_samples()}
+    for name in (name for name in source.token_samples() if name in there):
+        ours, theirs = (_identity(group, name) for group in (target, source))
+        if ours != theirs:
+            raise PlanMismatchError(
+                f"The token sample {name!r} of {source.model} at {source.checkpoint} is of other "
+                f"texts in {source.storage.url} than in {target.storage.url}. Leave one of them "
+                "out, or keep the stores apart."
+            )
 
 
 def sample_texts(sample: TokenSample, rows: RowMap) -> list[TokenisedText]:
@@ -80,6 +94,13 @@ def move_lenses(
         else:
             left.append(name)
     return left
+
+
+def _identity(group: CheckpointGroup, name: str) -> tuple[bytes, bytes]:
+    """The hashes of a sample's texts, in order, and its tokens."""
+    sample = group.token_sample(name)
+    rows = sample.spans["row"].to_numpy()
+    return group.texts.hashes_of(rows).tobytes(), sample.token_id[sample.row >= 0].tobytes()
 
 
 def _same_rows(source: CheckpointGroup, lens: str, rows: RowMap) -> bool:

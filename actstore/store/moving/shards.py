@@ -78,7 +78,8 @@ def copy_shards(
     if not _same_layout(ours, theirs) or source.spec.digest() != target.spec.digest():
         return
     todo = shards_to_copy(source, ours.committed(), name, wanted)
-    fitting = [one for one in todo.values() if _same_texts(target, one)]
+    used = target.texts.rows()
+    fitting = [one for one in todo.values() if _same_texts(target, used, one)]
     n_threads = max(source.storage.threads, target.storage.threads)
 
     def copy(record: dict[str, Any]) -> dict[str, Any]:
@@ -111,9 +112,16 @@ def _same_layout(ours: ShardedArray | TextValues, theirs: ShardedArray | TextVal
     return False
 
 
-def _same_texts(target: CheckpointGroup, record: dict[str, Any]) -> bool:
-    """Whether the target's texts in a shard's rows are those that the shard was made of."""
-    content = target.content(record["array"], np.arange(*record["rows"]))
+def _same_texts(target: CheckpointGroup, used: Rows, record: dict[str, Any]) -> bool:
+    """Whether the target's texts in a shard's rows are those that the shard was made of.
+
+    used: all rows of the target that hold a text.
+    """
+    if record["array"].startswith("tokens/"):
+        content = target.content(record["array"], np.arange(*record["rows"]))
+    else:
+        low, high = np.searchsorted(used, record["rows"])
+        content = target.texts.hashes_of(used[low:high]).tobytes()
     return digest(content) == str(record["content"])
 
 

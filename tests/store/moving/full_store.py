@@ -15,7 +15,7 @@ from tests.metrics.small_store import HIDDEN, MODEL, N_BLOCKS, STATS, small_stor
 from tests.report.scored_store import metric, score
 
 CHECKPOINTS = ("step0", "step1000")
-TASKS = {"Near": range(0, 40), "Far": range(200, 230)}
+TASKS = {"Near": range(40), "Far": range(200, 230)}
 """The rows that each uses: in the first shards, and in the last."""
 LENS_LAYERS = tuple(range(N_BLOCKS))
 
