@@ -15,6 +15,7 @@ from actstore.store import journal
 from actstore.store.leases import Leases, live_leases
 from actstore.store.processes import host_name
 from actstore.store.storage import Storage
+from actstore.store.sweeping import leftovers, sweep
 from actstore.store.verify.finding import Check, Found
 from actstore.store.verify.report import Repaired
 
@@ -24,13 +25,12 @@ _SECONDS = 60.0
 
 
 def mend(storage: Storage, damaged: Sequence[tuple[Check, Found]]) -> tuple[Repaired, ...]:
-    """Remove every damaged object that is made again, and the damaged lines of journals."""
+    """Remove what is made again, damaged lines of journals, and what killed writers left."""
+    swept = [Repaired(one.key, "removed: a killed writer's") for one in leftovers(storage)]
+    sweep(storage)
     with Leases(storage, seconds=_SECONDS) as leases:
-        return tuple(
-            _mended(storage, leases, check, found)
-            for check, found in damaged
-            if found.damage.remade
-        )
+        remade = [(check, found) for check, found in damaged if found.damage.remade]
+        return (*swept, *(_mended(storage, leases, check, found) for check, found in remade))
 
 
 def _mended(storage: Storage, leases: Leases, check: Check, found: Found) -> Repaired:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from actstore.store.storage import StoredObject
+from actstore.store.storage import Storage, StoredObject
+from actstore.store.sweeping import leftovers
 from actstore.store.verify.ledgers import Recorded
 from actstore.store.verify.remedies import remedy_of
 from actstore.store.verify.report import Note
@@ -39,6 +40,15 @@ def strangers(objects: Iterable[StoredObject]) -> Iterator[Note]:
     unknown = [one.key for one in objects if not _KNOWN.fullmatch(one.key)]
     if unknown:
         yield Note("not written by actstore; left alone", len(unknown), unknown[0])
+
+
+def unfinished(storage: Storage) -> Iterator[Note]:
+    """What writers that were killed left beside the final names; `--repair` sweeps it."""
+    left = leftovers(storage)
+    if left:
+        n_bytes = sum(one.size for one in left)
+        what = f"left unfinished by killed writers ({n_bytes:,} bytes); --repair removes them"
+        yield Note(what, len(left), left[0].key)
 
 
 def unrecorded(held: Recorded) -> Iterator[Note]:
