@@ -31,7 +31,7 @@ def open_storage(url: str | os.PathLike[str]) -> Storage:
     if scheme == "file":
         return LocalStorage(Path(rest))
     try:
-        return _opened(scheme, text.rstrip("/"))
+        return _opened(scheme, f"{scheme}://{rest.rstrip('/')}")
     except ImportError as error:
         raise MissingDependencyError(
             f"{text} cannot be opened: {error}. "
