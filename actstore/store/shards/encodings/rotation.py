@@ -33,7 +33,7 @@ class Rotation:
         two = size & -size
         odd, self.norm = np.ones((1, 1), np.float32), two
         for prime in _odd_primes(size):
-            odd = np.kron(odd, prime * np.eye(prime, dtype=np.float32) - 2)
+            odd = np.kron(prime * np.eye(prime, dtype=np.float32) - 2, odd)
             self.norm *= prime * prime
         inner = _nearest_to_root(two, size)
         self._outer = np.ascontiguousarray(np.kron(odd, _hadamard(two // inner)))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actstore.errors import StateRangeError
+from actstore.errors import InvalidInputError, StateRangeError
 from actstore.store.shards.encodings.base import Json, Rows
 from actstore.store.shards.encodings.rotation import Rotation, rotation
 from actstore.store.shards.widening import convert
@@ -24,6 +24,8 @@ from actstore.store.shards.widening import convert
 _LARGEST = 127
 _FLOAT = 4
 """Bytes of a float32."""
+_MOST_ODD = 8191
+"""A rotation is a matrix as large as the odd part of the hidden size; models have 1 to 45."""
 _BLANK = 255
 """Each byte of NaN: of the step of rows that hold no text, and of chunks that are not there."""
 
@@ -43,6 +45,11 @@ class Small:
         return np.dtype(np.uint8)
 
     def width(self, hidden_size: int, rows_per_chunk: int) -> int:
+        if hidden_size // (hidden_size & -hidden_size) > _MOST_ODD:
+            raise InvalidInputError(
+                f"A hidden size of {hidden_size} cannot be rotated: without its factors of two it "
+                f"is more than {_MOST_ODD}. Use --precision exact or compact."
+            )
         return hidden_size + _FLOAT + -(-hidden_size * _FLOAT // rows_per_chunk)
 
     def codecs(self, dtype: str) -> list[Json]:
