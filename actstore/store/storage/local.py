@@ -200,7 +200,8 @@ class _FileReader:
 
     @property
     def size(self) -> int:
-        return os.fstat(self._descriptor).st_size
+        with failures_named(self._path):
+            return os.fstat(self._descriptor).st_size
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         done = 0
