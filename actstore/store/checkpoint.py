@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actstore.errors import CorruptShardError, MissingShardsError
+from actstore.errors import MissingShardsError
 from actstore.refs import look_up
 from actstore.store import schema
 from actstore.store.arrays import Shard, ShardedArray, shards_of
@@ -17,6 +17,7 @@ from actstore.store.head import LensHead
 from actstore.store.head_group import read_head, write_head
 from actstore.store.journal import Json
 from actstore.store.ledger import Ledger, ShardStats
+from actstore.store.lengths import RECORDED, TextLengths
 from actstore.store.lenses import LensWriter, StoredLens, lens_names, read_lens
 from actstore.store.plan import CheckpointSpec
 from actstore.store.shards import ShardBuilder, ShardLayout
@@ -26,8 +27,6 @@ from actstore.store.texts import TextTable
 from actstore.store.tokens import TokenisedText, TokenSample, begin_token_sample
 from actstore.store.zarr_metadata import (
     DOCUMENT,
-    chunk_key,
-    encode_chunk,
     read_attributes,
     write_group,
 )
@@ -43,7 +42,9 @@ class CheckpointGroup:
     def __init__(self, storage: Storage, texts: TextTable, prefix: str) -> None:
         self.storage, self.texts, self.prefix = storage, texts, prefix
         self.model_prefix = prefix.rpartition("/")[0]
-        self.spec = CheckpointSpec.from_attributes(read_attributes(storage, prefix))
+        attributes = read_attributes(storage, prefix)
+        self._plan = attributes.get("plan")
+        self.spec = CheckpointSpec.from_attributes(attributes)
         model = read_attributes(storage, self.model_prefix)
         self.layout = ShardLayout(
             n_layers=len(self.spec.layers),
@@ -53,6 +54,7 @@ class CheckpointGroup:
             dtype=self.spec.dtype,
             precision=self.spec.precision,
         )
+        self.lengths = TextLengths(storage, self.model_prefix, self.layout.rows_per_shard)
         self.ledger = Ledger(storage, prefix)
         self._arrays: dict[str, ShardedArray] = {}
         self._values: dict[str, TextValues] = {}
@@ -115,8 +117,12 @@ class CheckpointGroup:
         return self._array(pooling).committed()
 
     def todo(self, rows: NDArray[np.int64], poolings: Sequence[str]) -> list[Shard]:
-        """The shards that hold any of `rows` and are not done for all of `poolings`."""
+        """The shards that hold any of `rows` and are not done for all of `poolings`.
+
+        Nor are they done while the lengths of their texts are missing.
+        """
         done = [self.committed(pooling) for pooling in poolings]
+        done.append(self.lengths.present())
         shards = shards_of(rows, self.texts.rows(), self.layout.rows_per_shard)
         return [s for s in shards if not all(s.index in d for d in done)]
 
@@ -137,7 +143,7 @@ class CheckpointGroup:
         n_tokens, truncated: (rows in the shard,), for `shard.rows` in order; values, by name:
         (layer, rows in the shard) likewise, NaN where undefined.
         """
-        self._write_lengths(shard, n_tokens, truncated)
+        lengths = self.lengths.write(shard.index, shard.positions, n_tokens, truncated)
         plan, content = self.spec.digest(), self._hashes(shard.rows)
         pooled = [
             self._array(pooling).commit(shard, builder, plan, content, stats)
@@ -147,7 +153,8 @@ class CheckpointGroup:
             self._text_values(name).commit(shard, numbers, plan, content, stats)
             for name, numbers in values.items()
         ]
-        self.ledger.record([*pooled, *of_texts])
+        records = [record for record in (*pooled, *of_texts) if record is not None]
+        self.ledger.record([{**record, RECORDED: lengths} for record in records])
 
     def read(
         self,
@@ -267,7 +274,7 @@ class CheckpointGroup:
     def damage(self, *, quick: bool) -> Iterator[Damage]:
         """What is wrong with the documents of the checkpoint and of its arrays."""
         del quick
-        if read_attributes(self.storage, self.prefix).get("plan") != self.spec.digest():
+        if self._plan != self.spec.digest():
             what = "its plan is not the one it names"
             yield Damage(join(self.prefix, DOCUMENT), what, remade=False)
 
@@ -317,24 +324,6 @@ class CheckpointGroup:
         add = "A checkpoint's layers are chosen once: extract it into another store with --layers."
         look_up("stored layer", str(layer), known, add)
         return self.layers.index(layer)
-
-    def _write_lengths(
-        self, shard: Shard, n_tokens: NDArray[np.int32], truncated: NDArray[np.bool_]
-    ) -> None:
-        """The shard's chunk of the model's n_tokens and truncated; all checkpoints agree on it."""
-        for name, values in (("n_tokens", n_tokens), ("truncated", truncated)):
-            chunk = np.zeros(self.layout.rows_per_shard, values.dtype)
-            chunk[shard.positions] = values
-            key = chunk_key(join(self.model_prefix, name), shard.index, 1)
-            data = encode_chunk(chunk)
-            try:
-                self.storage.create(key, data)
-            except FileExistsError:
-                if self.storage.read(key) != data:
-                    raise CorruptShardError(
-                        f"{key} of {self.storage.url} differs from the {name} found now for the "
-                        "same texts. Run: actstore verify STORE"
-                    ) from None
 
     def _write_document(self) -> None:
         write_group(self.storage, self.prefix, self.spec.to_attributes(), consolidate=True)

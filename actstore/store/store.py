@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +15,13 @@ from numpy.typing import NDArray
 
 from actstore import __version__
 from actstore.addresses import absolute
-from actstore.errors import InvalidInputError, MissingShardsError, NotAStoreError, StoreVersionError
+from actstore.errors import (
+    CorruptShardError,
+    InvalidInputError,
+    MissingShardsError,
+    NotAStoreError,
+    StoreVersionError,
+)
 from actstore.refs import by_training_step, checkpoint_key, look_up, model_key, model_name
 from actstore.selection import select_checkpoints
 from actstore.store import bundles, metric_journal, results, score_journal, score_tables
@@ -26,7 +31,7 @@ from actstore.store.checkpoint import CheckpointGroup
 from actstore.store.damage import Damage
 from actstore.store.experiments import KeptExperiment, keep_experiment, kept_experiments
 from actstore.store.journal import Json
-from actstore.store.lengths import model_damage
+from actstore.store.lengths import TextLengths
 from actstore.store.metric_journal import MetricRecord
 from actstore.store.plan import CheckpointSpec, require_same
 from actstore.store.results import EvaluationFailure, ScoreRecord
@@ -42,8 +47,8 @@ from actstore.store.zarr_metadata import (
     begin_array,
     chunked_array,
     create_group,
-    read_array,
     read_attributes,
+    read_document,
     write_array,
     write_group,
 )
@@ -66,8 +71,9 @@ def open_store(url: str | os.PathLike[str], threads: int | None = None) -> Store
     if threads is not None:
         storage.threads = threads
     try:
-        attributes = read_attributes(storage, "").get("actstore")
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        # Not by its seal: another version's may be another.
+        attributes = read_document(storage, "").get("attributes", {}).get("actstore")
+    except (FileNotFoundError, NotADirectoryError, CorruptShardError):
         attributes = None
     if attributes is None:
         raise NotAStoreError(
@@ -216,14 +222,7 @@ class Store:
 
         n_tokens is 0 where no checkpoint was extracted yet.
         """
-        prefix, rows = self._model_prefix(model), self.text_rows()
-        lengths = {}
-        for declared in (N_TOKENS, TRUNCATED):
-            stored = read_array(self.storage, join(prefix, declared.name))
-            values = np.zeros(self._texts.end(), declared.dtype)
-            values[: len(stored)] = stored[: len(values)]
-            lengths[declared.name] = values[rows]
-        return lengths
+        return self._lengths(model).read(self._texts)
 
     # views
 
@@ -410,7 +409,7 @@ class Store:
 
     def model_damage(self, model: str, *, quick: bool) -> Iterator[Damage]:
         """What is wrong with what a model's checkpoints share: its document, its text lengths."""
-        return model_damage(self, model, quick=quick)
+        return self._lengths(model).damage(self._texts, quick=quick)
 
     # results
 
@@ -523,6 +522,11 @@ class Store:
                 return prefix
         look_up("model in this store", model, self.models(), f"List: actstore info {self.url}")
         raise AssertionError(f"{self.url} lists {model} but has no group of it")
+
+    def _lengths(self, model: str) -> TextLengths:
+        prefix = self._model_prefix(model)
+        size = read_attributes(self.storage, prefix)["rows_per_shard"]
+        return TextLengths(self.storage, prefix, size)
 
     def _groups_in(self, prefix: str) -> list[dict[str, Any]]:
         """The attributes of the nodes in a group; one whose document is not written is none yet."""

@@ -11,17 +11,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
-from actstore.errors import CorruptShardError
 from actstore.store.journal import Json
+from actstore.store.sealing import damaged, parse_json
 from actstore.store.shards import ShardLayout, checksum
 from actstore.store.storage import Storage, each, join
 
 DOCUMENT = "zarr.json"
+_SEAL = "seal"
+"""The attribute of a group that is made of its others and of its place."""
 _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 _CRC32C = {"name": "crc32c"}
 _FILLS = {"NaN": np.nan}
@@ -32,7 +35,7 @@ def write_group(
     storage: Storage, prefix: str, attributes: Mapping[str, Json], *, consolidate: bool = False
 ) -> None:
     """Create or replace a group's document; consolidate: list the nodes below it in it."""
-    document = _group(attributes)
+    document = _group(prefix, attributes)
     if consolidate:
         document["consolidated_metadata"] = {
             "kind": "inline",
@@ -44,17 +47,27 @@ def write_group(
 
 def create_group(storage: Storage, prefix: str, attributes: Mapping[str, Json]) -> None:
     """Create a group's document. Raises FileExistsError if there is one."""
-    storage.create(_document_key(prefix), _encode(_group(attributes)))
+    storage.create(_document_key(prefix), _encode(_group(prefix, attributes)))
 
 
 def read_attributes(storage: Storage, prefix: str) -> dict[str, Any]:
-    """A node's attributes. Raises FileNotFoundError where there is no node."""
-    return cast(dict[str, Any], _read_document(storage, prefix).get("attributes", {}))
+    """A node's attributes, of a group less their seal.
+
+    Raises FileNotFoundError where there is no node, CorruptShardError for a group whose attributes
+    are not those that were written there.
+    """
+    document = read_document(storage, prefix)
+    attributes: dict[str, Any] = dict(document.get("attributes", {}))
+    is_array = document.get("node_type") == "array"
+    if not is_array and attributes.pop(_SEAL, "") != _seal_of(prefix, attributes):
+        what = "its attributes are not those that were written in this place"
+        raise damaged(storage, _document_key(prefix), what)
+    return attributes
 
 
 def read_shape(storage: Storage, prefix: str) -> tuple[int, ...]:
     """An array's shape. Raises FileNotFoundError."""
-    return tuple(_read_document(storage, prefix)["shape"])
+    return tuple(read_document(storage, prefix)["shape"])
 
 
 def sharded_array(
@@ -198,12 +211,17 @@ def chunk_sizes(storage: Storage, prefix: str) -> dict[str, int]:
 
     Raises FileNotFoundError where there is no array.
     """
-    document = _read_document(storage, prefix)
+    document = read_document(storage, prefix)
     rows, *widths = document["chunk_grid"]["configuration"]["chunk_shape"]
-    n_bytes = rows * math.prod(widths) * np.dtype(document["data_type"]).itemsize
+    n_bytes = chunk_size(rows * math.prod(widths), document["data_type"])
     n_chunks = -(-document["shape"][0] // rows)
     keys = (chunk_key(prefix, index, len(document["shape"])) for index in range(n_chunks))
-    return dict.fromkeys(keys, n_bytes + len(checksum(b"")))
+    return dict.fromkeys(keys, n_bytes)
+
+
+def chunk_size(n_values: int, dtype: str) -> int:
+    """Bytes of an encoded chunk."""
+    return n_values * np.dtype(dtype).itemsize + len(checksum(b""))
 
 
 def read_array(storage: Storage, prefix: str) -> NDArray[Any]:
@@ -212,7 +230,7 @@ def read_array(storage: Storage, prefix: str) -> NDArray[Any]:
     Chunks that were never written hold the fill value: 0, False or NaN. Raises FileNotFoundError
     where there is no array, CorruptShardError for a chunk that is damaged.
     """
-    document = _read_document(storage, prefix)
+    document = read_document(storage, prefix)
     shape, dtype = tuple(document["shape"]), np.dtype(document["data_type"])
     rows, *widths = document["chunk_grid"]["configuration"]["chunk_shape"]
     values = np.full(shape, _FILLS.get(document["fill_value"], document["fill_value"]), dtype)
@@ -224,9 +242,7 @@ def read_array(storage: Storage, prefix: str) -> NDArray[Any]:
         except FileNotFoundError:
             return
         except ValueError as error:
-            raise CorruptShardError(
-                f"{key} is damaged: {error}. Run: actstore verify {storage.url}"
-            ) from error
+            raise damaged(storage, key, error) from error
         part = values[index * rows : (index + 1) * rows]
         part[...] = chunk[: len(part)]
 
@@ -239,8 +255,16 @@ def _fill_value(dtype: np.dtype[Any]) -> object:
     return {"f": "NaN", "b": False}.get(dtype.kind, 0)
 
 
-def _group(attributes: Mapping[str, Json]) -> dict[str, Any]:
-    return {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
+def _group(prefix: str, attributes: Mapping[str, Json]) -> dict[str, Any]:
+    sealed = {**attributes, _SEAL: _seal_of(prefix, attributes)}
+    return {"zarr_format": 3, "node_type": "group", "attributes": sealed}
+
+
+def _seal_of(prefix: str, attributes: Mapping[str, Json]) -> str:
+    """Tells a group's attributes from others, and from those of another group."""
+    plain = json.loads(json.dumps(attributes))  # keys that are numbers are words once they are read
+    canonical = json.dumps(plain, sort_keys=True)
+    return xxhash.xxh3_128_hexdigest(f"{prefix}\n{canonical}".encode())
 
 
 def _encode(document: dict[str, Any]) -> bytes:
@@ -272,8 +296,10 @@ def _array(
     }
 
 
-def _read_document(storage: Storage, prefix: str) -> dict[str, Any]:
-    return cast(dict[str, Any], json.loads(storage.read(_document_key(prefix))))
+def read_document(storage: Storage, prefix: str) -> dict[str, Any]:
+    """A node's document. Raises FileNotFoundError, CorruptShardError for what is no JSON object."""
+    key = _document_key(prefix)
+    return parse_json(storage, key, storage.read(key))
 
 
 def _document_key(prefix: str) -> str:
@@ -287,7 +313,7 @@ def _nodes_below(storage: Storage, prefix: str, path: str = "") -> dict[str, Any
         child = join(path, name) if path else name
         if not storage.exists(join(prefix, child, DOCUMENT)):
             continue
-        document = _read_document(storage, join(prefix, child))
+        document = read_document(storage, join(prefix, child))
         document.pop("consolidated_metadata", None)
         nodes[child] = document
         if document["node_type"] == "group":
