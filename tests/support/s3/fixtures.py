@@ -34,8 +34,13 @@ def s3_endpoint() -> Iterator[str]:
 @pytest.fixture
 def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of an empty bucket (`s3://...`); the environment says where it is."""
+    return new_bucket(s3_endpoint, monkeypatch)
+
+
+def new_bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same, for fixtures that serve more than one test."""
     name = f"bucket-{uuid.uuid4().hex[:12]}"
-    urlopen(Request(f"{s3_endpoint}/{name}", method="PUT")).close()
-    for variable, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": s3_endpoint}.items():
+    urlopen(Request(f"{endpoint}/{name}", method="PUT")).close()
+    for variable, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": endpoint}.items():
         monkeypatch.setenv(variable, value)
     return f"s3://{name}"
