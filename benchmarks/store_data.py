@@ -70,12 +70,11 @@ class StoreData:
     def scattered(self) -> Rows:
         """The rows of a task in four runs, and strays between them, ascending."""
         sizes, rng = self.sizes, np.random.default_rng(0)
-        strays = sizes.task // _STRAYS
-        length = (sizes.task - strays) // _RUNS
+        length = (sizes.task - sizes.task // _STRAYS) // _RUNS
         starts = np.arange(_RUNS) * (sizes.texts // _RUNS) + sizes.chunk // 3
         runs = (starts[:, None] + np.arange(length)).ravel()
         others = np.setdiff1d(np.arange(sizes.texts), runs)
-        return np.union1d(runs, rng.choice(others, strays, replace=False))
+        return np.union1d(runs, rng.choice(others, sizes.task - len(runs), replace=False))
 
     def read_layer(self) -> NDArray[np.uint8]:
         """The floor of reading a layer: its bytes, into fresh memory, with nothing checked."""

@@ -21,21 +21,11 @@ from benchmarks import (
     extract_stopping,
     extract_workers,
     opening,
-    reading,
 )
 from benchmarks.peers.environment import run_peer
 from benchmarks.peers.protocol import Task, as_arguments, read_task
 from benchmarks.timing import target_table
 from benchmarks.workload import Lengths, Settings, Shape, Workload, make_workload
-
-
-def test_reading_compares_equal_results(tmp_path: Path) -> None:
-    suites = reading.build(tmp_path, n_texts=200, n_layers=3, hidden=16)
-    for cases in suites.values():
-        results = {name: run() for name, run in cases.items()}
-        assert all(result.dtype == np.float32 for result in results.values())
-        np.testing.assert_array_equal(results["actstore"], results["memory map"])
-        np.testing.assert_array_equal(results["zarr-python"], results["memory map"])
 
 
 def test_opening_compares_the_same_checkpoints(tmp_path: Path) -> None:

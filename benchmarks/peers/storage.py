@@ -1,8 +1,9 @@
 """Other storages on the data of `benchmarks.store`: each reads and writes as its manual advises.
 
 zarr-python, zarrs and TensorStore read the very files of the store, and write the same shard;
-h5py has the same chunks, with its own checksum (fletcher32). All check what they read. The floors
-run in turn with them, in the same process; what is read is compared with the memory map.
+h5py has the same chunks, with its own checksum (fletcher32). The floors run in turn with them, in
+the same process; what is read is compared with the memory map. Whether they check is tried: with a
+small array of theirs in which a bit of a value is flipped.
 
     python -m benchmarks.peers.storage PEER FOLDER ARRAY ROUNDS SIZES
 """
@@ -10,6 +11,7 @@ run in turn with them, in the same process; what is read is compared with the me
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -23,6 +25,7 @@ from benchmarks.clock import paired_costs, ratios
 from benchmarks.store_data import Rows, Sizes, StoreData, flush_files, runs_of
 
 WRITE, LAYER, IN_ORDER, SCATTERED = "write", "layer", "in order", "scattered"
+H5 = "states.h5"
 
 
 class Storage(ABC):
@@ -39,8 +42,9 @@ class Storage(ABC):
     def rows(self, rows: Rows) -> np.ndarray:
         """Rows of the layer, ascending."""
 
+    @staticmethod
     @abstractmethod
-    def write(self, states: np.ndarray, path: Path) -> None:
+    def write(states: np.ndarray, path: Path, sizes: Sizes) -> None:
         """Write one shard with checksums."""
 
 
@@ -48,8 +52,9 @@ class ZarrPython(Storage):
     """With its own pipeline of codecs."""
 
     def __init__(self, data: StoreData) -> None:
-        super().__init__(data)
         import zarr
+
+        super().__init__(data)
 
         self.array: Any = zarr.open_array(data.array, mode="r")
 
@@ -64,10 +69,10 @@ class ZarrPython(Storage):
             return self.array[at : at + 1, runs[0]][0]  # type: ignore[no-any-return]
         return self.array.oindex[at, rows]  # type: ignore[no-any-return]
 
-    def write(self, states: np.ndarray, path: Path) -> None:
+    @staticmethod
+    def write(states: np.ndarray, path: Path, sizes: Sizes) -> None:
         import zarr
 
-        sizes = self.data.sizes
         array = zarr.create_array(
             path,
             shape=states.shape,
@@ -88,7 +93,8 @@ class Zarrs(ZarrPython):
         import zarr
         import zarrs  # noqa: F401  (registers its pipeline)
 
-        zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"})
+        rust = {"path": "zarrs.ZarrsCodecPipeline", "validate_checksums": True}
+        zarr.config.set({f"codec_pipeline.{name}": value for name, value in rust.items()})
         super().__init__(data)
 
 
@@ -107,8 +113,9 @@ class TensorStore(Storage):
         wanted = runs[0] if len(runs) == 1 else rows
         return self.array[self.data.layer, wanted].read().result()  # type: ignore[no-any-return]
 
-    def write(self, states: np.ndarray, path: Path) -> None:
-        sizes, little = self.data.sizes, {"name": "bytes", "configuration": {"endian": "little"}}
+    @staticmethod
+    def write(states: np.ndarray, path: Path, sizes: Sizes) -> None:
+        little = {"name": "bytes", "configuration": {"endian": "little"}}
         codecs = [little, {"name": "crc32c"}]
         sharding = {
             "chunk_shape": [1, sizes.chunk, sizes.hidden],
@@ -122,10 +129,11 @@ class TensorStore(Storage):
             "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
             "fill_value": "NaN",
         }
-        array = self._open({"path": f"{path}/"}, create=True, metadata=metadata)
+        array = TensorStore._open({"path": f"{path}/"}, create=True, metadata=metadata)
         array.write(states).result()
 
-    def _open(self, where: dict[str, str], metadata: Any = None, **how: bool) -> Any:
+    @staticmethod
+    def _open(where: dict[str, str], metadata: Any = None, **how: bool) -> Any:
         import tensorstore
 
         spec: dict[str, Any] = {"driver": "zarr3", "kvstore": {"driver": "file", **where}}
@@ -141,9 +149,9 @@ class H5py(Storage):
         super().__init__(data)
         import h5py
 
-        path = data.folder / "states.h5"
+        path = data.folder / H5
         if not path.exists():
-            self.write(data.states(), path)
+            self.write(data.states(), path, data.sizes)
         self.array: Any = h5py.File(path, "r")["states"]
 
     def layer(self) -> np.ndarray:
@@ -153,10 +161,11 @@ class H5py(Storage):
         """Run by run: lists of indices are its slowest way."""
         return np.concatenate([self.array[self.data.layer, run] for run in runs_of(rows)])
 
-    def write(self, states: np.ndarray, path: Path) -> None:
+    @staticmethod
+    def write(states: np.ndarray, path: Path, sizes: Sizes) -> None:
         import h5py
 
-        chunks = (1, self.data.sizes.chunk, self.data.sizes.hidden)
+        chunks = (1, sizes.chunk, sizes.hidden)
         with h5py.File(path, "w") as file:
             file.create_dataset("states", data=states, chunks=chunks, fletcher32=True)
 
@@ -183,10 +192,50 @@ def reading_cases(
     }
 
 
-def measure(name: str, data: StoreData, rounds: int) -> dict[str, dict[str, float]]:
+def checks(name: str, folder: Path) -> dict[str, bool]:
+    """By what is read: whether a flipped bit is an error."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    sizes = Sizes(layers=2, texts=512, hidden=64, task=200, shard=512, chunk=64)
+    data = StoreData(folder, folder / ("array" if name != "h5py" else H5), sizes)
+    rng = np.random.default_rng(0)
+    states = rng.standard_normal((sizes.layers, sizes.texts, sizes.hidden), np.float32)
+    np.save(data.npy, states.astype(np.float16))
+    writer = H5py if name == "h5py" else ZarrPython
+    writer.write(data.states(), data.array, sizes)
+    damage(data)
+    storage = PEERS[name](data)
+    return {
+        LAYER: _fails(storage.layer),
+        IN_ORDER: _fails(lambda: storage.rows(data.in_order())),
+        SCATTERED: _fails(lambda: storage.rows(data.scattered())),
+    }
+
+
+def damage(data: StoreData) -> None:
+    """Flip a bit of a value that all reads of the layer need."""
+    row = np.intersect1d(data.in_order(), data.scattered())[0]
+    wanted = data.states()[data.layer, row].tobytes()
+    for path in [data.array, *data.array.rglob("*")]:
+        if path.is_file() and (at := (raw := bytearray(path.read_bytes())).find(wanted)) >= 0:
+            raw[at] ^= 1
+            path.write_bytes(raw)
+            return
+    raise AssertionError("the row is in no file as it is")
+
+
+def _fails(read: Callable[[], object]) -> bool:
+    try:
+        read()
+    except (ValueError, OSError):
+        return True
+    return False
+
+
+def measure(name: str, data: StoreData, rounds: int) -> dict[str, dict[str, Any]]:
     """The ratios to the floors, by what is done. Raises AssertionError if what is read is wrong."""
     storage = PEERS[name](data)
-    found = {}
+    found: dict[str, dict[str, Any]] = {"checks": checks(name, data.folder / "damaged")}
     for what, (floor, run) in reading_cases(storage).items():
         np.testing.assert_array_equal(floor().view(np.float16).ravel(), run().ravel())
         found[what] = _ratio(floor, run, rounds)
@@ -194,7 +243,7 @@ def measure(name: str, data: StoreData, rounds: int) -> dict[str, dict[str, floa
 
     def write() -> None:
         path = data.new_path()
-        storage.write(states, path)
+        storage.write(states, path, data.sizes)
         flush_files(path)
 
     found[WRITE] = _ratio(lambda: data.write_bytes(states.data.cast("B")), write, rounds)
