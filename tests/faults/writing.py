@@ -193,8 +193,8 @@ def _checks(path: Path) -> Iterator[Callable[[], None]]:
         rows = group.texts.rows()
         for some in (rows[:64], rows[64:128], rows[128:]):
             for pooling in ("mean", "last"):
-                yield lambda g=group, r=some, p=pooling: _check_states(g, r, p)
-            yield lambda g=group, r=some: _check_values(g, r)
+                yield lambda g=group, r=some, p=pooling: check_states(g, r, p)
+            yield lambda g=group, r=some: check_values(g, r)
         yield lambda g=group: _check_sample(g)
         yield lambda g=group: _check_head(g)
         yield lambda g=group: _check_lens(g)
@@ -229,13 +229,13 @@ def _check_lengths(store: Store) -> None:
         raise MissingShardsError
 
 
-def _check_states(group: CheckpointGroup, rows: NDArray[np.int64], pooling: str) -> None:
+def check_states(group: CheckpointGroup, rows: NDArray[np.int64], pooling: str) -> None:
     expected = states(group, rows, pooling)
     for index, layer in enumerate(group.layers):
         np.testing.assert_array_equal(group.read(pooling, layer, rows, "float16"), expected[index])
 
 
-def _check_values(group: CheckpointGroup, rows: NDArray[np.int64]) -> None:
+def check_values(group: CheckpointGroup, rows: NDArray[np.int64]) -> None:
     found = group.read_value_layers(VALUE, group.layers, rows)
     np.testing.assert_array_equal(found, numbers(group, rows))
 
@@ -286,10 +286,10 @@ def check_commits(path: Path) -> None:
 
 
 @contextmanager
-def reading(path: Path, report: Path) -> Iterator[None]:
+def reading(path: Path, report: Path, look: Callable[[Path], None] | None = None) -> Iterator[None]:
     """Read all the while, in a process of its own; fail if it met anything wrong."""
     ended = FORK.Event()
-    process = FORK.Process(target=_keep_reading, args=(path, report, ended))
+    process = FORK.Process(target=_keep_reading, args=(path, report, look or read, ended))
     process.start()
     try:
         yield
@@ -299,10 +299,10 @@ def reading(path: Path, report: Path) -> Iterator[None]:
     assert process.exitcode == 0, report.read_text()
 
 
-def _keep_reading(path: Path, report: Path, ended: object) -> None:
+def _keep_reading(path: Path, report: Path, look: Callable[[Path], None], ended: object) -> None:
     try:
         while not ended.is_set():  # type: ignore[attr-defined]
-            read(path)
+            look(path)
     except BaseException:
         report.write_text(traceback.format_exc())
         raise

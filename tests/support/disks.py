@@ -35,6 +35,11 @@ def make_read_only(folder: Path) -> None:
     _call("mount", b"none", bytes(folder), b"tmpfs", _READ_ONLY | _REMOUNT, None)
 
 
+def make_writable(folder: Path, n_bytes: int) -> None:
+    """Mount a file system of `mount_small` anew, for writing, with this size."""
+    _call("mount", b"none", bytes(folder), b"tmpfs", _REMOUNT, f"size={n_bytes}".encode())
+
+
 def fill(folder: Path) -> Path:
     """Write a file that takes all the space there is; returns it."""
     ballast = folder / "ballast"
