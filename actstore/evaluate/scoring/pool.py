@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from actstore.errors import WorkerDiedError
+from actstore.errors import ActstoreError, WorkerDiedError
 from actstore.evaluate.scoring.conditions import Conditions, new_process_environment
 from actstore.evaluate.scoring.queue import UnitQueue
 from actstore.evaluate.scoring.unit import Unit, UnitOutcome
@@ -55,7 +55,8 @@ class ProcessPool:
     def outcomes(self, units: Sequence[Unit]) -> Iterator[UnitOutcome]:
         """The outcome of every unit, as they come.
 
-        Raises WorkerDiedError where a process ends before it is ready for a unit.
+        Raises WorkerDiedError where a process ends before it is ready for a unit, and what it
+        raises that cannot open the store.
         """
         queue = UnitQueue(units)
         for _ in range(min(self.workers, len(units))):
@@ -75,6 +76,8 @@ class ProcessPool:
             message = member.pipe.recv()
         except (EOFError, OSError):  # OSError: killed in the middle of a message
             return self._bury(member, queue)
+        if isinstance(message, ActstoreError):
+            raise message
         member.unit = queue.next(member.number)
         if member.unit is not None:
             with suppress(OSError):  # it died just now: its pipe says so next
@@ -121,8 +124,12 @@ def _how_it_died(code: int) -> str:
 def _work(store_url: str, conditions: Conditions, pipe: Connection) -> None:
     """The main function of a process. Ctrl-C is left to the parent, which ends its processes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    evaluator = Evaluator(open_store(store_url), conditions)
     with suppress(EOFError, OSError):  # the parent needs no more, or is gone
+        try:
+            evaluator = Evaluator(open_store(store_url), conditions)
+        except ActstoreError as error:
+            pipe.send(error)
+            return
         pipe.send(_READY)
         while True:
             pipe.send(evaluator.outcome(pipe.recv()))

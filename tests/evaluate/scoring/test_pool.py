@@ -6,11 +6,11 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from actstore.errors import InvalidInputError, WorkerDiedError
+from actstore.errors import InvalidInputError, NotAStoreError, WorkerDiedError
 from actstore.evaluate import EvaluationRequest, evaluate, plan_evaluation
 from actstore.evaluate.scoring.conditions import Conditions
 from actstore.evaluate.scoring.pool import ProcessPool
@@ -97,12 +97,22 @@ def test_a_killed_process_costs_its_unit_alone(store: Store) -> None:
 def test_a_process_that_cannot_start_ends_the_evaluation(
     store: Store, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    nothing = cast(str, None)
     with (
         pytest.raises(WorkerDiedError, match=r"ended with 1 before its first unit.*__main__"),
+        ProcessPool(nothing, Conditions(), 1) as pool,
+    ):
+        list(pool.outcomes(units(store)))
+    assert "TypeError" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_process_that_cannot_open_the_store_says_why(store: Store) -> None:
+    with (
+        pytest.raises(NotAStoreError, match=r"no/such.zarr is not an actstore store"),
         ProcessPool("no/such.zarr", Conditions(), 1) as pool,
     ):
         list(pool.outcomes(units(store)))
-    assert "NotAStoreError" in capfd.readouterr().err
 
 
 @pytest.mark.slow
