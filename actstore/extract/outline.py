@@ -21,9 +21,9 @@ from actstore.extract.model.load import (
 from actstore.extract.request import ExtractionRequest
 from actstore.extract.shared_tokenizers import shared_tokenizer
 from actstore.extract.tokenise import choose_max_tokens
-from actstore.refs import look_up, parse_layers
+from actstore.refs import parse_layers
 from actstore.store import CheckpointSpec, Json
-from actstore.store.shards import ENCODINGS
+from actstore.store.shards import encoding_of
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def outline(request: ExtractionRequest, checkpoint: str) -> Outline:
     for settings that the model cannot meet.
     """
     _require_dtype(request.dtype)
-    look_up("precision", request.precision, list(ENCODINGS), "See docs/precision.md.")
+    encoding_of(request.precision)
     source = find_source(request.model, checkpoint, trust_remote_code=request.trust_remote_code)
     config = load_config(source)
     resolve_dtype(request.compute_dtype, config, torch.device("cpu"))

@@ -111,3 +111,34 @@ def test_another_checkpoint_must_cut_texts_as_the_first_did(
     extract(store, of_all(pythia_folder, checkpoints=("step0",), max_tokens=32))
     with pytest.raises(PlanMismatchError, match=r"step0 and others.*max_tokens: the store has 32"):
         plan_extraction(store, of_all(pythia_folder, checkpoints=("step16",)))
+
+
+@pytest.mark.parametrize(("precision", "used"), [("compact", N_TEXTS / 192), ("small", 1)])
+def test_a_plan_says_what_each_precision_takes(
+    store: Store, pythia_folder: Path, precision: str, used: float
+) -> None:
+    """used: of the bytes of full shards; compressed rows without a text take next to nothing."""
+    request = of_all(pythia_folder, precision=precision)
+    plan = plan_extraction(store, request)
+    extract(store, request)
+    written, sizes = array_bytes(store), plan.bytes_by_precision
+    assert written <= plan.bytes_to_write
+    assert written == pytest.approx(sizes[precision] * used, rel=0.15)
+    assert sizes["exact"] > sizes["compact"] > sizes["small"]
+    assert f"stored {precision}" in plan.summary()
+    assert f" {precision}; with another --precision: " in plan.summary()
+
+
+def test_a_precision_that_there_is_not_is_told_before_anything_runs(
+    store: Store, pythia_folder: Path
+) -> None:
+    with pytest.raises(UnknownNameError, match="precision 'smal'.*Did you mean 'small'"):
+        plan_extraction(store, of_all(pythia_folder, precision="smal"))
+
+
+def test_a_checkpoint_of_another_precision_is_another_plan(
+    store: Store, pythia_folder: Path
+) -> None:
+    extract(store, of_all(pythia_folder, checkpoints=("step0",)))
+    with pytest.raises(PlanMismatchError, match="precision: the store has 'exact', asked is 'sm"):
+        plan_extraction(store, of_all(pythia_folder, precision="small"))

@@ -1,7 +1,7 @@
 """Shards: the rows of one block, all layers, as one Zarr v3 `sharding_indexed` object."""
 
 from actstore.store.shards.builder import SealedShard, ShardBuilder
-from actstore.store.shards.encodings import COMPACT, ENCODINGS, EXACT, SMALL
+from actstore.store.shards.encodings import COMPACT, ENCODINGS, EXACT, SMALL, encoding_of
 from actstore.store.shards.layout import (
     MAX_ROWS_PER_SHARD,
     Floats,
@@ -28,4 +28,5 @@ __all__ = [
     "ShardReader",
     "checksum",
     "choose_layout",
+    "encoding_of",
 ]

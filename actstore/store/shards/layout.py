@@ -19,7 +19,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from actstore.store.shards.encodings import ENCODINGS, EXACT, Encoding
+from actstore.store.shards.encodings import EXACT, Encoding, encoding_of
 
 Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.floating[Any]]
@@ -50,9 +50,9 @@ class ShardLayout:
     precision: str = EXACT
     """How states become what is stored: a key of ENCODINGS."""
 
-    @property
+    @cached_property
     def encoding(self) -> Encoding:
-        return ENCODINGS[self.precision]
+        return encoding_of(self.precision)
 
     @cached_property
     def stored_dtype(self) -> np.dtype[Any]:
@@ -136,7 +136,7 @@ def choose_layout(
     fits = _power_of_two_below(_MAX_SHARD // (n_layers * row_bytes))
     enough = _power_of_two_below(max(n_texts // _MIN_SHARDS, _MIN_ROWS_PER_SHARD))
     rows_per_shard = min(fits, enough, MAX_ROWS_PER_SHARD)
-    stored_bytes = hidden_size * ENCODINGS[precision].stored_dtype(dtype).itemsize
+    stored_bytes = hidden_size * encoding_of(precision).stored_dtype(dtype).itemsize
     rows_per_chunk = min(_power_of_two_below(_MAX_CHUNK // stored_bytes), rows_per_shard)
     return ShardLayout(n_layers, rows_per_shard, rows_per_chunk, hidden_size, dtype, precision)
 
