@@ -6,21 +6,23 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from actstore.errors import CorruptShardError
+from actstore.errors import ActstoreError
 from actstore.store import bundles, experiments, journal, kept, views, vocabulary
 from actstore.store.damage import Damage
 from actstore.store.head_group import check_head
 from actstore.store.lenses import check_lens, fit_command, lens_attributes, lens_prefix
-from actstore.store.storage import join
+from actstore.store.storage import Storage, join
 from actstore.store.texts import TextTable
-from actstore.store.verify.finding import Check, Found, reason
+from actstore.store.verify.finding import FOLDERS, UNREADABLE, Check, Found, reason
 from actstore.store.verify.places import Place
-from actstore.store.zarr_metadata import DOCUMENT
+from actstore.store.zarr_metadata import DOCUMENT, read_attributes
 
 if TYPE_CHECKING:
     from actstore.store.checkpoint import CheckpointGroup
     from actstore.store.store import Store
 
+_FOLDERS = ("models", "texts", "tasks", "suites", "scores", "metrics", "leases", "runs")
+"""Those that a store has from the beginning."""
 _JOURNALS = {
     "scores/journal": "eval",
     "scores/leaves": "eval",
@@ -43,6 +45,7 @@ def store_checks(store: Store, texts: TextTable, *, quick: bool) -> Iterator[Che
     yield damages("tasks", partial(bundles.damage, storage, quick=quick), collect)
     yield damages("views", partial(views.damage, storage, quick=quick), f"actstore views {url} …")
     yield damages("experiments", partial(experiments.damage, storage), "actstore run FILE")
+    yield damages(FOLDERS, partial(_of_folders, storage, _FOLDERS), "")
     for folder, command in ((kept.FITS, "eval"), (kept.METRIC_VALUES, "metrics")):
         find = partial(kept.damage, storage, folder, quick=quick)
         yield damages(folder, find, f"actstore {command} {url} …")
@@ -65,6 +68,9 @@ def model_checks(store: Store, place: Place, *, quick: bool) -> Iterator[Check]:
 def group_checks(group: CheckpointGroup, *, quick: bool) -> Iterator[Check]:
     """What a checkpoint has besides shards."""
     yield _check("checkpoint", partial(group.damage, quick=quick), group)
+    inside = {"ledger": True, "tokens": group.token_samples(), "lenses": group.lenses()}
+    folders = [join(group.prefix, name) for name, there in inside.items() if there]
+    yield _check(FOLDERS, partial(_of_folders, group.storage, folders), group)
     ledger = group.ledger
     yield _check("ledger", partial(journal.damage, ledger.storage, ledger.folder), group)
     for name in group.token_samples():
@@ -101,10 +107,20 @@ def _check(
     )
 
 
+def _of_folders(storage: Storage, folders: Iterable[str]) -> Iterator[Damage]:
+    """Documents of folders that say no more than that they are Zarr groups."""
+    for folder in folders:
+        try:
+            if read_attributes(storage, folder):
+                raise ValueError("it is not the document of an empty group")
+        except UNREADABLE as error:
+            yield Damage(join(folder, DOCUMENT), reason(error), remade=True)
+
+
 def _head(group: CheckpointGroup, *, quick: bool) -> Iterator[Damage]:
     try:
         check_head(group.storage, group.head_prefix, quick=quick)
-    except CorruptShardError as error:
+    except UNREADABLE as error:
         yield Damage(join(group.head_prefix, DOCUMENT), reason(error), remade=True)
 
 
@@ -118,13 +134,11 @@ def _lens_check(group: CheckpointGroup, name: str, *, quick: bool) -> Check:
     def again() -> str:
         try:
             return fit_command(group, lens_attributes(group, name))
-        except Exception:
+        except ActstoreError:  # they are what is damaged
             return ""
 
     def look() -> Iterator[Found]:
-        try:
-            check_lens(group, name, quick=quick)
-        except CorruptShardError as error:
-            yield found(reason(error))
+        check_lens(group, name, quick=quick)
+        return iter(())
 
     return Check(look, found)

@@ -20,6 +20,9 @@ UNREADABLE = (ActstoreError, FileNotFoundError, ValueError, LookupError, TypeErr
 _REMEDY = re.compile(r" (Run: actstore verify|Remove it with actstore verify|Fit the lens again: )")
 """Where a message goes on to say what to do."""
 
+FOLDERS = "folders"
+"""The array of a finding about documents that `--repair` writes anew by itself."""
+
 Chunks = tuple[tuple[int, int], ...]
 """The layer index and number of each."""
 ALL_CHUNKS = -1

@@ -13,7 +13,7 @@ from actstore.errors import ActstoreError
 from actstore.store.ledger import Commit
 from actstore.store.schema import TEXT_VALUES
 from actstore.store.verify.affected import Span, Users
-from actstore.store.verify.finding import ALL_CHUNKS, Found
+from actstore.store.verify.finding import ALL_CHUNKS, FOLDERS, Found
 from actstore.store.verify.remedies import Remedy, remedy_of, repair, restore
 from actstore.store.verify.report import Problem
 
@@ -41,7 +41,8 @@ class Judge:
                 damaged.setdefault(_array_of(one), set()).add(one.commit.shard)
         remedies: dict[tuple[str, str, str], Remedy] = {}
         for one in found:
-            if one.group is not None and _array_of(one) not in remedies:
+            known = one.array == FOLDERS or _array_of(one) in remedies
+            if one.group is not None and not known:
                 remedies[_array_of(one)] = self._remedy(one, damaged)
         return tuple(self._problem(one, remedies.get(_array_of(one))) for one in found)
 

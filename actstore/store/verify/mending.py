@@ -16,8 +16,9 @@ from actstore.store.leases import Leases, live_leases
 from actstore.store.processes import host_name
 from actstore.store.storage import Storage
 from actstore.store.sweeping import leftovers, sweep
-from actstore.store.verify.finding import Check, Found
+from actstore.store.verify.finding import FOLDERS, Check, Found
 from actstore.store.verify.report import Repaired
+from actstore.store.zarr_metadata import DOCUMENT, write_group
 
 _JOURNAL = ".jsonl"
 _WRITER = re.compile(r"(?P<host>[^/]+)-(?P<pid>\d+)-[0-9a-f]{8}[^/]*$")
@@ -44,6 +45,9 @@ def _mended(storage: Storage, leases: Leases, check: Check, found: Found) -> Rep
         if all(again.damage.key != key for again in check.run()):
             return Repaired(key, "left alone: it has been made again meanwhile")
         storage.delete(key)
+        if found.array == FOLDERS:
+            write_group(storage, key.removesuffix(f"/{DOCUMENT}"), {})
+            return Repaired(key, "written anew")
     finally:
         if lease is not None:
             lease.release()

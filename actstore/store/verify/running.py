@@ -20,7 +20,7 @@ from actstore.store.verify.mending import mend
 from actstore.store.verify.places import find_places
 from actstore.store.verify.report import Note, VerifyReport
 from actstore.store.verify.shards import ShardChecks
-from actstore.store.verify.strays import strangers, unfinished, unrecorded
+from actstore.store.verify.strays import ownerless, strangers, unfinished, unrecorded
 
 if TYPE_CHECKING:
     from actstore.store.store import Store
@@ -88,7 +88,9 @@ def _notes(store: Store, held: Sequence[Recorded], *, everything: bool) -> Itera
         yield from unrecorded(one)
     if everything:
         yield from unfinished(store.storage)
-        yield from strangers(store.storage.objects(""))
+        objects = store.storage.objects("")
+        yield from ownerless(objects)
+        yield from strangers(objects)
 
 
 def _width(storage: Storage) -> int:

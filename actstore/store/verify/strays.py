@@ -11,6 +11,7 @@ from actstore.store.verify.ledgers import Recorded
 from actstore.store.verify.remedies import remedy_of
 from actstore.store.verify.report import Note
 from actstore.store.verify.shards import shard_key_of
+from actstore.store.zarr_metadata import DOCUMENT
 
 _KNOWN = re.compile(
     "|".join(
@@ -34,12 +35,34 @@ _KNOWN = re.compile(
 )
 """Keys that actstore writes: see docs/store-format.md."""
 
+_PART = re.compile(
+    r"tasks/(?:[^/]+/)+(?=[^/]+\.parquet)|models/[^/]+/[^/]+/(?:head|(?:tokens|lenses)/[^/]+)/"
+)
+"""The folder of a thing that is several objects."""
+_LAST = {"tasks": "manifest.json"}
+"""The object of such a thing that is written last, where it is not Zarr's document."""
+
 
 def strangers(objects: Iterable[StoredObject]) -> Iterator[Note]:
     """Objects that actstore does not write: copied there by hand, or by another program."""
     unknown = [one.key for one in objects if not _KNOWN.fullmatch(one.key)]
     if unknown:
         yield Note("not written by actstore; left alone", len(unknown), unknown[0])
+
+
+def ownerless(objects: Iterable[StoredObject]) -> Iterator[Note]:
+    """Objects of something whose own document, which is written last, is not there."""
+    keys = {one.key for one in objects}
+    found = [key for key in keys if (own := _document_of(key)) and own not in keys]
+    if found:
+        what = "parts of what was never finished, or has lost its document: it counts as not there"
+        yield Note(what, len(found), min(found))
+
+
+def _document_of(key: str) -> str:
+    """What makes the thing count that an object is part of; empty if nothing does."""
+    match = _PART.match(key)
+    return f"{match[0]}{_LAST.get(match[0].partition('/')[0], DOCUMENT)}" if match else ""
 
 
 def unfinished(storage: Storage) -> Iterator[Note]:
