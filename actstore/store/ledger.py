@@ -10,6 +10,7 @@ compute states that differ in their last bits, and so all records of a shard agr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -20,6 +21,9 @@ from actstore.errors import CorruptShardError
 from actstore.store.journal import Json, append_records, read_records
 from actstore.store.shards import SealedShard, ShardIdentity
 from actstore.store.storage import Buffer, Storage, join
+
+_SHARD = re.compile(r"(?P<checkpoint>models/[^/]+/[^/]+)/(?P<array>.+)/c\.0\.(?P<shard>\d+)(\.0)?")
+"""The key of a shard."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +93,13 @@ class Ledger:
         return join(self.prefix, "ledger")
 
     @property
-    def _removed(self) -> str:
+    def removed_folder(self) -> str:
         """The folder of the journals of records that count no more."""
         return join(self.folder, "removed")
 
     def records(self) -> list[dict[str, Any]]:
         """The record that counts for every (array, shard): the latest one."""
-        gone = {_name_of(r, "recorded_at") for r in read_records(self.storage, self._removed)}
+        gone = {_name_of(r, "recorded_at") for r in read_records(self.storage, self.removed_folder)}
         records = read_records(self.storage, self.folder)
         standing = [r for r in records if _name_of(r, "at") not in gone]
         return list({(r["array"], r["shard"]): r for r in standing}.values())
@@ -192,10 +196,17 @@ class Ledger:
             for r in read_records(self.storage, self.folder)
             if r["array"] == array and r["shard"] in wanted
         ]
-        append_records(self.storage, self._removed, gone)
+        append_records(self.storage, self.removed_folder, gone)
         for shard, key in self._objects(array).items():
             if shard in wanted:
                 self.storage.delete(key)
+
+
+def remove_object(storage: Storage, key: str) -> None:
+    """Remove an object; a shard in such a way that it is to do again, as `Ledger.remove` does."""
+    if found := _SHARD.fullmatch(key):
+        Ledger(storage, found["checkpoint"]).remove(found["array"], [int(found["shard"])])
+    storage.delete(key)
 
 
 def _name_of(record: dict[str, Any], at: str) -> tuple[str, int, float]:

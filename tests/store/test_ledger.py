@@ -11,6 +11,7 @@ import pytest
 
 from actstore.store import CheckpointGroup, create_store, open_store
 from actstore.store.arrays import Shard
+from actstore.store.ledger import remove_object
 from tests.support.states import STATS, known_states, spec
 
 POOLING, VALUE = "mean", "prompt_entropy"
@@ -146,10 +147,14 @@ def test_the_record_of_a_removed_shard_does_not_speak_for_the_next_one(
     assert _machine(group, shard) == 1e-5
 
 
-def test_removing_takes_no_other_shard(group: CheckpointGroup) -> None:
+@pytest.mark.parametrize("by_key", [False, True])
+def test_removing_takes_no_other_shard(group: CheckpointGroup, by_key: bool) -> None:
     first, second = group.todo(group.texts.rows(), [POOLING])
     for one in (first, second):
         _commit(group, one, 0.0)
-    group.ledger.remove(f"{POOLING}_pool", [first.index])
+    if by_key:
+        remove_object(group.storage, f"{group.prefix}/{POOLING}_pool/c.0.{first.index}.0")
+    else:
+        group.ledger.remove(f"{POOLING}_pool", [first.index])
     assert _opened(group).committed(POOLING) == {second.index}
     assert _opened(group).committed_values(VALUE) == {first.index, second.index}
