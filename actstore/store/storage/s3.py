@@ -15,12 +15,14 @@ from obstore.store import S3Store
 
 from actstore.errors import InvalidInputError
 from actstore.store.storage.objects import ObjectStorage
+from actstore.store.storage.patience import Patience
 
 if TYPE_CHECKING:
     from obstore.auth.boto3 import Boto3CredentialProvider
     from obstore.store import ClientConfig, RetryConfig
 
 _RETRIES: RetryConfig = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}
+_PATIENCE = Patience()
 _TIMEOUT = timedelta(minutes=5)
 """For a whole request: a shard of 256 MiB has to get through."""
 _OWN_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SKIP_SIGNATURE", "AWS_WEB_IDENTITY_TOKEN_FILE")
@@ -39,7 +41,7 @@ def open_s3(url: str) -> ObjectStorage:
         retry_config=_RETRIES,
         credential_provider=provider,
     )
-    return ObjectStorage(store, url)
+    return ObjectStorage(store, url, patience=_PATIENCE)
 
 
 def _client_options() -> ClientConfig:

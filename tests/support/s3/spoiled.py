@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from actstore.store.storage import s3
+from actstore.store.storage.patience import Patience
 from tests.support.s3.proxy import Proxy, proxy_before
 
 TIMEOUT = 0.5
@@ -20,6 +21,7 @@ def proxy(bucket: str, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setenv("AWS_TIMEOUT", f"{TIMEOUT}s")
     waits = {"init_backoff": timedelta(milliseconds=2), "max_backoff": timedelta(milliseconds=20)}
     monkeypatch.setattr(s3, "_RETRIES", {"max_retries": 2, "backoff": waits})
+    monkeypatch.setattr(s3, "_PATIENCE", Patience(first_wait=0.005))
     with proxy_before(s3_endpoint, late_seconds=2 * TIMEOUT) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         yield proxy
