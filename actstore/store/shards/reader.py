@@ -19,6 +19,9 @@ from actstore.store.storage import Reader
 _READ_AT_ONCE = 16 << 20
 """Bytes: a layer of a shard in one request, as a rule, and no more memory than that."""
 
+_WORTH_A_READ = 64 << 10
+"""Bytes: to copy fewer costs less than to ask the file system once more."""
+
 
 class ShardReader:
     """Reads layers or rows of one shard; every chunk that is touched is checked.
@@ -60,11 +63,13 @@ class ShardReader:
         layout = self._layout
         chunk_of, row_of = np.divmod(positions, layout.rows_per_chunk)
         first = np.flatnonzero(np.diff(chunk_of, prepend=-1))
-        bounds = pairwise([*first.tolist(), len(positions)])
-        for bound, (number, raw) in zip(bounds, self._chunks(layer, chunk_of[first]), strict=True):
-            wanted = slice(*bound)
-            values = self._values(layer, number, raw)
-            layout.encoding.decode(values, _as_slice(row_of[wanted]), out[wanted])
+        bounds = list(pairwise([*first.tolist(), len(positions)]))
+        rooms = self._rooms(bounds, out)
+        chunks = self._chunks(layer, chunk_of[first], rooms)
+        for (low, high), room, (number, raw) in zip(bounds, rooms, chunks, strict=True):
+            if room is None:
+                values = self._values(layer, number, raw)
+                layout.encoding.decode(values, _as_slice(row_of[low:high]), out[low:high])
         self._require_size()
 
     def check(self) -> str:
@@ -116,19 +121,50 @@ class ShardReader:
             self._known_extents = self._parse_index(self._read_index())
         return self._known_extents
 
-    def _chunks(self, layer: int, numbers: Ints) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    def _rooms(
+        self, bounds: list[tuple[int, int]], out: NDArray[Any]
+    ) -> list[NDArray[np.uint8] | None]:
+        """For every chunk the bytes of `out` to read it into, which spares a copy; or None.
+
+        It can be if all its rows are wanted, and as they are stored. Its crc32c and tag come to lie
+        on the rows behind it, which are filled after it; the last chunk has none.
+        """
+        layout = self._layout
+        n_bytes = layout.chunk_bytes + CRC + self._gap
+        as_stored = layout.encoding.in_place and out.dtype == layout.stored_dtype
+        worth_a_read = n_bytes >= _WORTH_A_READ and not self._bridged
+        if not (as_stored and worth_a_read and out.flags.c_contiguous):
+            return [None] * len(bounds)
+        data = out.reshape(-1).view(np.uint8)
+        starts = [low * layout.row_bytes for low, _ in bounds]
+        fits = [
+            high - low == layout.rows_per_chunk and start + n_bytes <= len(data)
+            for start, (low, high) in zip(starts, bounds, strict=True)
+        ]
+        return [
+            data[start : start + n_bytes] if one else None
+            for start, one in zip(starts, fits, strict=True)
+        ]
+
+    def _chunks(
+        self, layer: int, numbers: Ints, rooms: list[NDArray[np.uint8] | None] | None = None
+    ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Chunks in their order, checked: the number and the bytes, with crc32c and tag, of each.
 
-        The bytes are overwritten when the next ones are asked for.
+        rooms: where to read each of them to. The bytes of those that have none are overwritten when
+        the next ones are asked for.
         """
         extents = self._extents[layer, numbers]
         if (extents < 0).any():
             absent = numbers[extents[:, 0] < 0][0]
             raise self._corrupt(f"it has no rows of chunk {absent} of layer index {layer}")
         places = np.stack([extents[:, 0], extents.sum(1) + self._gap], 1).tolist()
-        for start, stop in _pieces(places, self._bridged):
-            offset = places[start][0]
-            raw = _SCRATCH.of(places[stop - 1][1] - offset)
+        rooms = rooms or [None] * len(places)
+        alone = [room is not None for room in rooms]
+        for start, stop in _pieces(places, alone, self._bridged):
+            offset, end = places[start][0], places[stop - 1][1]
+            room = rooms[start]
+            raw = _SCRATCH.of(end - offset) if room is None else room
             self._reader.read_into(offset, raw.data)
             for number, (low, high) in zip(
                 numbers[start:stop].tolist(), places[start:stop], strict=True
@@ -204,11 +240,14 @@ def _extents_of_full(layout: ShardLayout) -> NDArray[np.int64]:
     return extents
 
 
-def _pieces(places: list[list[int]], bridged: int) -> Iterator[tuple[int, int]]:
-    """Ranges of chunks, each to be read at once. places: offset and end of every chunk."""
+def _pieces(places: list[list[int]], alone: list[bool], bridged: int) -> Iterator[tuple[int, int]]:
+    """Ranges of chunks, each to be read at once.
+
+    places: offset and end of every chunk. alone: those that are read each by itself.
+    """
     start = 0
     for i, ((_, before), (offset, end)) in enumerate(pairwise(places), start=1):
-        near = 0 <= offset - before <= bridged
+        near = 0 <= offset - before <= bridged and not (alone[i - 1] or alone[i])
         if not near or end - places[start][0] > _READ_AT_ONCE:
             yield start, i
             start = i

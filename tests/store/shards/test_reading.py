@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from actstore.store.shards import (
     ENCODINGS,
+    EXACT,
     ShardBuilder,
     ShardIdentity,
     ShardLayout,
@@ -57,6 +58,8 @@ class Case:
     bridged: int
     at_once: int
     """Bytes that are read at once, at most."""
+    worth_a_read: int
+    """Bytes of a chunk that is read by itself."""
 
 
 @st.composite
@@ -68,7 +71,7 @@ def cases(draw: st.DrawFn) -> Case:
         rows_per_chunk=rows,
         hidden_size=draw(st.sampled_from([1, 5, 16])),
         dtype=draw(st.sampled_from(["float16", "float32"])),
-        precision=draw(st.sampled_from(sorted(ENCODINGS))),
+        precision=draw(st.sampled_from([EXACT, *sorted(ENCODINGS)])),
     )
     everything = st.sets(st.integers(0, rows * chunks - 1), min_size=1)
     used = sorted(draw(everything | st.just(set(range(rows * chunks)))))
@@ -79,8 +82,9 @@ def cases(draw: st.DrawFn) -> Case:
         np.array(used),
         np.array(wanted, np.int64),
         draw(st.sampled_from(["float16", "float32"])),
+        draw(st.sampled_from([0, 0, 0, 64, 1 << 20])),
         draw(numbers),
-        draw(numbers),
+        draw(st.sampled_from([0, 0, 0, 64])),
     )
 
 
@@ -95,6 +99,7 @@ def test_a_read_gives_what_zarr_python_reads_of_whole_chunks(
     out = np.full((len(case.wanted), layout.hidden_size), 7, case.dtype)
     with storage.open(KEY) as reader, pytest.MonkeyPatch.context() as patch:
         patch.setattr(reader_module, "_READ_AT_ONCE", case.at_once)
+        patch.setattr(reader_module, "_WORTH_A_READ", case.worth_a_read)
         shard = ShardReader(reader, layout, "a", IDENTITY, n_bytes, case.bridged)
         shard.check()
         for layer in range(layout.n_layers):
@@ -114,6 +119,18 @@ def test_rows_in_order_are_read_with_few_bytes_in_one_request(tmp_path: Path) ->
         shard.read(1, positions, np.empty((500, 64), np.float16))
     assert len(counting.reads) == 1
     assert sum(n for _, n in counting.reads) <= 1.5 * 500 * layout.row_bytes
+
+
+def test_large_chunks_are_read_to_where_they_are_wanted(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    layout = ShardLayout(1, 1024, 256, 256, "float16")
+    n_bytes = written(storage, layout, np.arange(1024))
+    out = np.empty((1024, 256), np.float16)
+    with ThreadPoolExecutor(1) as pool, storage.open(KEY) as reader, peak() as found:
+        shard = ShardReader(reader, layout, "a", IDENTITY, n_bytes)
+        pool.submit(shard.read, 0, np.arange(1024), out).result()
+    np.testing.assert_array_equal(out, zarr.open_array(tmp_path / "a", mode="r")[0])
+    assert found[0] < 1.5 * layout.chunk_bytes  # the last of them alone went through a buffer
 
 
 def test_small_gaps_are_read_along_where_that_spares_requests(tmp_path: Path) -> None:
