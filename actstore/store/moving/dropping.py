@@ -19,7 +19,7 @@ from actstore.store.results import MTEB_RESULTS
 from actstore.store.schema import N_TOKENS, TRUNCATED
 from actstore.store.storage import join
 from actstore.store.store import Store
-from actstore.store.zarr_metadata import DOCUMENT
+from actstore.store.zarr_metadata import DOCUMENT, write_group
 
 _LEASE_SECONDS = 60.0
 
@@ -211,11 +211,13 @@ def _drop_poolings(store: Store, model: str, one: DroppedCheckpoint) -> None:
     group = store.checkpoint(model, one.checkpoint)
     arrays = {name + POOL for name in one.poolings}
     remove_records(store.storage, group.ledger.folder, lambda record: record["array"] in arrays)
-    for name in sorted(arrays):
-        prefix = join(group.prefix, name)
+    prefixes = [join(group.prefix, name) for name in sorted(arrays)]
+    for prefix in prefixes:
         store.storage.delete(join(prefix, DOCUMENT))
+    # The group's document lists what is left, before the bytes go, by which a drop is found again.
+    write_group(store.storage, group.prefix, group.spec.to_attributes(), consolidate=True)
+    for prefix in prefixes:
         store.storage.delete_below(prefix)
-    group.begin_poolings(())  # its document lists what is left
 
 
 def _drop_model(store: Store, model: str) -> None:

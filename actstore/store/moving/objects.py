@@ -14,6 +14,7 @@ _SMALL = 1 << 20
 """Up to so many bytes, objects of one size are compared."""
 _LAST = (DOCUMENT, "manifest.json")
 """What makes the objects beside it exist."""
+_BEFORE_JOURNALS, _JOURNALS, _DOCUMENTS, _ROOT = range(4)
 
 Keep = Callable[[str], bool]
 
@@ -59,6 +60,15 @@ def copy_below(
         }
     ):
         add_records(source, target, folder)
+
+
+def rank(key: str) -> tuple[int, str]:
+    """Sorts objects so that each comes behind what it makes count: the store's document last."""
+    if key == DOCUMENT:
+        return _ROOT, key
+    if _is_last(key):
+        return _DOCUMENTS, key
+    return _JOURNALS if key.endswith(_JOURNAL) else _BEFORE_JOURNALS, key
 
 
 def copy_missing(source: Storage, target: Storage, prefix: str, keep: Keep = everything) -> None:

@@ -15,10 +15,7 @@ from actstore.store.checkpoint import CheckpointGroup
 from actstore.store.ledger import ShardStats
 from actstore.store.moving.casting import cast
 from actstore.store.moving.rows import RowMap, Rows
-from actstore.store.schema import N_TOKENS, TRUNCATED
 from actstore.store.shards import ShardBuilder
-from actstore.store.storage import join
-from actstore.store.zarr_metadata import read_array
 
 POOL = "_pool"
 """How the names of pooled arrays end."""
@@ -33,11 +30,8 @@ class Lengths:
 
     @classmethod
     def of(cls, group: CheckpointGroup) -> Lengths:
-        prefix = group.model_prefix
-        n_tokens, truncated = (
-            read_array(group.storage, join(prefix, one.name)) for one in (N_TOKENS, TRUNCATED)
-        )
-        return cls(n_tokens, truncated)
+        found = group.lengths.by_row(group.texts)
+        return cls(found["n_tokens"], found["truncated"])
 
 
 def relay(

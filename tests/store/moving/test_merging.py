@@ -8,14 +8,21 @@ import pyarrow as pa
 import pytest
 
 from actstore.errors import InvalidInputError, PlanMismatchError
-from actstore.store import Store, TokenisedText, create_store, open_store, verify_store
+from actstore.store import (
+    CheckpointGroup,
+    Store,
+    TokenisedText,
+    create_store,
+    open_store,
+    verify_store,
+)
 from actstore.store.moving.copying import copy_store
 from actstore.store.moving.merging import merge_stores
 from actstore.store.moving.request import CopyRequest
 from tests.report.scored_store import metric, score
 from tests.store.moving.full_store import full_store, readings
 from tests.support.states import MODEL as KNOWN
-from tests.support.states import STATS, commit_known, fill, known_states, spec
+from tests.support.states import STATS, known_states, spec
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +37,23 @@ def full(made: Path, tmp_path: Path) -> Store:
 
 
 def text_store(path: Path, texts: list[str], *checkpoints: str, **changes: object) -> Store:
-    """A store of some texts with known states, which depend on rows of its own."""
+    """A store of some texts with states that depend on the texts alone."""
     store = create_store(path)
     store.add_texts(texts)
     for name in checkpoints:
-        fill(store.begin_checkpoint(spec(checkpoint=name, **changes)))
+        extract(store, store.begin_checkpoint(spec(checkpoint=name, **changes)))
     return store
+
+
+def extract(store: Store, group: CheckpointGroup, higher: float = 0) -> None:
+    """Fill what is to do. higher: is added to all states."""
+    group.begin_poolings(["mean"])
+    for shard in group.todo(store.text_rows(), ["mean"]):
+        numbers = np.array([int(text.split()[1]) for text in store.read_texts(shard.rows)])
+        builder = group.new_builder()
+        builder.put(shard.positions, known_states(numbers, group.spec) + np.float16(higher))
+        n_tokens = (numbers % 7 + 1).astype(np.int32)
+        group.commit(shard, {"mean": builder}, n_tokens, n_tokens > 5, STATS)
 
 
 def states_of(store: Store, checkpoint: str, texts: list[str]) -> np.ndarray:
@@ -97,8 +115,7 @@ def test_shards_that_a_source_cannot_fill_stay_to_do_and_are_told(tmp_path: Path
         todo = group.todo(merged.text_rows(), ["mean"])
         assert told[name].n_shards == len(todo)
         assert f"--checkpoints {name} --pooling mean" in told[name].command
-        for shard in todo:  # what `actstore extract` does
-            commit_known(group, shard, ("mean",))
+        extract(merged, group)
     assert merge_stores(tmp_path / "m.zarr", [a, b]).unfinished == ()
 
 
@@ -118,13 +135,7 @@ def test_states_that_the_target_has_stay(tmp_path: Path) -> None:
     a = text_store(tmp_path / "a.zarr", texts, "step1")
     b = create_store(tmp_path / "b.zarr")
     b.add_texts(texts)
-    group = b.begin_checkpoint(spec())
-    group.begin_poolings(["mean"])
-    for shard in group.todo(b.text_rows(), ["mean"]):
-        builder = group.new_builder()
-        builder.put(shard.positions, known_states(shard.rows, group.spec) + np.float16(1))
-        n_tokens = (shard.rows % 7 + 1).astype(np.int32)
-        group.commit(shard, {"mean": builder}, n_tokens, n_tokens > 5, STATS)
+    extract(b, b.begin_checkpoint(spec()), higher=1)
     before = states_of(a, "step1", texts)
     merge_stores(a.path, [b])
     assert (states_of(open_store(a.path), "step1", texts) == before).all()
