@@ -52,11 +52,20 @@ class ObjectStorage:
     rewrites_to_append = True
 
     def __init__(
-        self, store: ObjectStore, url: str, *, threads: int = 16, patience: Patience | None = None
+        self,
+        store: ObjectStore,
+        url: str,
+        *,
+        reads: ObjectStore | None = None,
+        threads: int = 16,
+        patience: Patience | None = None,
     ) -> None:
-        """url: what `open_storage` opens the same objects by."""
+        """url: what `open_storage` opens the same objects by.
+
+        reads: the same objects through a client that is used to read; None: through the same.
+        """
         self.url, self.threads = url, threads
-        self._store = store
+        self._store, self._reads = store, reads or store
         self._patience = patience or Patience()
         self._appended: dict[str, _Appended] = {}
         self._lock = Lock()
@@ -96,13 +105,13 @@ class ObjectStorage:
 
     def names(self, prefix: str) -> list[str]:
         below = self._prefix(prefix)
-        found = self._ask(prefix, lambda: obs.list_with_delimiter(self._store, below))
+        found = self._ask(prefix, lambda: obs.list_with_delimiter(self._reads, below))
         paths = [*found["common_prefixes"], *(one["path"] for one in found["objects"])]
         return sorted(path.rsplit("/", 1)[-1] for path in paths)
 
     def objects(self, prefix: str) -> list[StoredObject]:
         below = self._prefix(prefix)
-        found = self._ask(prefix, lambda: obs.list(self._store, below).collect())
+        found = self._ask(prefix, lambda: obs.list(self._reads, below).collect())
         return sorted(
             (StoredObject(one["path"], one["size"]) for one in found), key=lambda one: one.key
         )
@@ -117,7 +126,7 @@ class ObjectStorage:
         return None
 
     def _reader(self, key: str) -> ObjectReader:
-        return ObjectReader(self._store, checked_key(key, self.url), self.url, self._patience)
+        return ObjectReader(self._reads, checked_key(key, self.url), self.url, self._patience)
 
     def _size(self, key: str) -> int:
         return self._reader(key).size
@@ -188,7 +197,7 @@ class ObjectStorage:
     def _made_by(self, path: str, token: str) -> UpdateVersion | None:
         """The version of an object if it is the put's with this token."""
         try:
-            found = obs.get(self._store, path, options={"head": True})
+            found = obs.get(self._reads, path, options={"head": True})
         except (BaseError, FileNotFoundError):
             return None
         return version_of(found.meta) if found.attributes.get(_TOKEN) == token else None

@@ -19,7 +19,7 @@ _CLIENT_ERROR = re.compile(r"status code: 4(?!08|29)\d\d")
 _WORDS_OF_SERVER = re.compile(
     r"<\?xml.*?<Code>(.*?)</Code>.*?<Message>(.*?)</Message>.*", re.DOTALL
 )
-_CREDENTIALS = (
+CREDENTIALS = (
     "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (`aws configure` makes a "
     "profile; it needs boto3: pip install boto3), or AWS_SKIP_SIGNATURE=true for a public bucket."
 )
@@ -40,7 +40,7 @@ def told(url: str, key: str) -> Iterator[None]:
             raise _refused(url, key, error, _BUCKET) from error
         raise FileNotFoundError(f"{url} has no {key}") from None
     except (PermissionDeniedError, UnauthenticatedError) as error:
-        raise _refused(url, key, error, _CREDENTIALS) from error
+        raise _refused(url, key, error, CREDENTIALS) from error
     except GenericError as error:
         raise _refused(url, key, error, _advice(str(error))) from error
 
@@ -77,7 +77,7 @@ def _advice(text: str) -> str:
     if (
         "/latest/api/token" in text or "credential" in text.lower()
     ):  # what a machine itself is given
-        return _CREDENTIALS
+        return CREDENTIALS
     return _REACH
 
 

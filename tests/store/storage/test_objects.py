@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -12,7 +15,7 @@ import pytest
 from actstore.errors import StorageError
 from actstore.store import open_store
 from actstore.store.leases import Leases
-from actstore.store.storage import Storage, open_storage
+from actstore.store.storage import Storage, open_storage, s3
 from tests.support.s3.proxy import Fault, Plan, Proxy
 from tests.support.s3.spoiled import proxy
 from tests.support.states import MODEL, known_states, known_store
@@ -154,32 +157,62 @@ def test_a_bucket_that_is_not_there_is_no_missing_object(bucket: str) -> None:
             act()
 
 
-def test_credentials_that_are_missing_are_asked_for(
-    bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def no_credentials(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """As on a machine where nobody has ever used AWS."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    with pytest.raises(StorageError, match="AWS_PROFILE"):
+    return monkeypatch
+
+
+def test_credentials_that_are_missing_are_asked_for(
+    bucket: str, no_credentials: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(StorageError, match="no credentials.*AWS_ACCESS_KEY_ID"):
+        open_storage(bucket)
+    no_credentials.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(StorageError, match="nobody.*AWS_ACCESS_KEY_ID"):
+        open_storage(bucket)
+
+
+def test_credentials_that_are_missing_are_asked_for_without_boto3(
+    bucket: str, proxy: Proxy, no_credentials: pytest.MonkeyPatch
+) -> None:
+    no_credentials.setitem(sys.modules, "boto3", None)
+    no_credentials.delitem(sys.modules, "obstore.auth.boto3", raising=False)
+    with pytest.raises(StorageError, match="pip install boto3"):
         open_storage(bucket).read("key")
 
 
 def test_a_profile_is_used_where_boto3_finds_one(
-    bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    bucket: str, no_credentials: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pytest.importorskip("boto3")
-    credentials = tmp_path_factory.mktemp("aws") / "credentials"
-    credentials.write_text("[lab]\naws_access_key_id = a\naws_secret_access_key = b\n")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
-    monkeypatch.setenv("AWS_PROFILE", "lab")
+    (tmp_path / "credentials").write_text(
+        "[lab]\naws_access_key_id = a\naws_secret_access_key = b\n"
+    )
+    no_credentials.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    no_credentials.setenv("AWS_PROFILE", "lab")
     storage = open_storage(bucket)
     storage.create("key", b"data")
     assert storage.read("key") == b"data"
+
+
+def test_a_read_that_stalls_is_asked_for_again_long_before_a_write_would_be(
+    bucket: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_TIMEOUT")
+    monkeypatch.setattr(s3, "_STALL", timedelta(seconds=0.3))
+    storage = open_storage(bucket)
+    proxy.plan = once("PUT", Fault.LATE)
+    storage.create("key", _DATA)
+    proxy.plan = once("GET", Fault.LATE)
+    assert storage.read("key") == _DATA
+    asked = [one.method for one in proxy.passed]
+    assert (asked.count("PUT"), asked.count("GET")) == (1, 2)
 
 
 def test_a_public_bucket_needs_no_credentials(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
