@@ -99,10 +99,8 @@ class Ledger:
 
     def records(self) -> list[dict[str, Any]]:
         """The record that counts for every (array, shard): the latest one."""
-        gone = {_name_of(r, "recorded_at") for r in read_records(self.storage, self.removed_folder)}
         records = read_records(self.storage, self.folder)
-        standing = [r for r in records if _name_of(r, "at") not in gone]
-        return list({(r["array"], r["shard"]): r for r in standing}.values())
+        return counting(records, read_records(self.storage, self.removed_folder))
 
     def committed(self, array: str) -> dict[int, Commit]:
         """The shards of an array that are done, and what was committed."""
@@ -200,6 +198,13 @@ class Ledger:
         for shard, key in self._objects(array).items():
             if shard in wanted:
                 self.storage.delete(key)
+
+
+def counting(records: list[dict[str, Any]], removed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of records, oldest first, the latest of every shard, but for those that were removed."""
+    gone = {_name_of(record, "recorded_at") for record in removed}
+    standing = [record for record in records if _name_of(record, "at") not in gone]
+    return list({(record["array"], record["shard"]): record for record in standing}.values())
 
 
 def remove_object(storage: Storage, key: str) -> None:

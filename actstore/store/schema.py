@@ -225,6 +225,16 @@ TABLES = (
         ),
     ),
     TableDeclaration(
+        "models/{model}/{checkpoint}/ledger/removed/{writer}.jsonl",
+        "commit records that count no more: their shards were removed, to be made again",
+        (
+            ("array", "string", "which array"),
+            ("shard", "int", "which shard of it"),
+            ("recorded_at", "float", "`at` of the commit record"),
+            ("at", "float", "seconds since 1970"),
+        ),
+    ),
+    TableDeclaration(
         "leases/{hash}.{generation}.lease",
         "which worker is at a unit of work; the highest generation counts, and it is deleted when "
         "the unit is released",

@@ -72,7 +72,8 @@ def group_checks(group: CheckpointGroup, *, quick: bool) -> Iterator[Check]:
     folders = [join(group.prefix, name) for name, there in inside.items() if there]
     yield _check(FOLDERS, partial(_of_folders, group.storage, folders), group)
     ledger = group.ledger
-    yield _check("ledger", partial(journal.damage, ledger.storage, ledger.folder), group)
+    for folder in (ledger.folder, ledger.removed_folder):
+        yield _check("ledger", partial(journal.damage, ledger.storage, folder), group)
     for name in group.token_samples():
         sample = f"tokens/{name}"
         yield _check(sample, lambda n=name: group.token_sample(n).damage(quick=quick), group)  # type: ignore[misc]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actstore.store import journal
-from actstore.store.ledger import Commit
+from actstore.store.ledger import Commit, counting
 
 if TYPE_CHECKING:
     from actstore.store.checkpoint import CheckpointGroup
@@ -31,12 +31,17 @@ class Recorded:
 
 def recorded(group: CheckpointGroup) -> Recorded:
     """What a ledger says in the lines that pass their checksum; the others are a problem named."""
+    ledger = group.ledger
+    records = sorted(_sound(group, ledger.folder), key=lambda record: float(record["at"]))
+    counted = counting(records, _sound(group, ledger.removed_folder))
+    return Recorded(group, tuple(Commit.of(record) for record in counted))
+
+
+def _sound(group: CheckpointGroup, folder: str) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
-    for _, lines in journal.journals(group.storage, group.ledger.folder, check=False):
+    for _, lines in journal.journals(group.storage, folder, check=False):
         bad = set(journal.damaged_lines(lines))
         for number, line in enumerate(lines.split(b"\n")[:-1], start=1):
             if number not in bad:
                 records.append(json.loads(line))
-    records.sort(key=lambda record: float(record["at"]))
-    latest = {(record["array"], record["shard"]): record for record in records}
-    return Recorded(group, tuple(Commit.of(record) for record in latest.values()))
+    return records

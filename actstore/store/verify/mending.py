@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from actstore.store import journal
 from actstore.store.leases import Leases, live_leases
+from actstore.store.ledger import remove_object
 from actstore.store.processes import host_name
 from actstore.store.storage import Storage
 from actstore.store.sweeping import leftovers, sweep
@@ -44,7 +45,7 @@ def _mended(storage: Storage, leases: Leases, check: Check, found: Found) -> Rep
     try:
         if all(again.damage.key != key for again in check.run()):
             return Repaired(key, "left alone: it has been made again meanwhile")
-        storage.delete(key)
+        remove_object(storage, key)
         if found.array == FOLDERS:
             write_group(storage, key.removesuffix(f"/{DOCUMENT}"), {})
             return Repaired(key, "written anew")

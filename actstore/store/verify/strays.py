@@ -19,7 +19,7 @@ _KNOWN = re.compile(
             r"(.+/)?zarr\.json",
             r"models/[^/]+/vocabulary\.parquet",
             r"models/[^/]+/[^/]+/c(\.\d+)+",
-            r"models/[^/]+/[^/]+/ledger/[^/]+\.jsonl",
+            r"models/[^/]+/[^/]+/ledger/(removed/)?[^/]+\.jsonl",
             r"models/[^/]+/[^/]+/.+/c(\.\d+)+",
             r"texts/.+\.(parquet|jsonl)",
             r"tasks/.+/(manifest\.json|[^/]+\.parquet)",
