@@ -18,7 +18,7 @@ from actstore.store.shards import ShardBuilder, ShardLayout
 from actstore.store.status import CheckpointStatus, StoreStatus, extraction_status
 from actstore.store.store import Store, create_store, open_store
 from actstore.store.tokens import TokenisedText, TokenSample
-from actstore.store.verify import Problem, VerifyReport, verify_store
+from actstore.store.verify import Note, Problem, Repaired, VerifyReport, verify_store
 from actstore.store.views import ViewSet
 
 __all__ = [
@@ -32,7 +32,9 @@ __all__ = [
     "Json",
     "LensHead",
     "MetricRecord",
+    "Note",
     "Problem",
+    "Repaired",
     "ScoreRecord",
     "Shard",
     "ShardBuilder",
