@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from random import Random
@@ -74,7 +75,6 @@ def test_what_is_written_and_read_over_a_bad_network_is_right(
     proxy: Proxy,
     fault_trials: Callable[[int, int], int],
     fault_seed: int,
-    record_property: Callable[[str, object], None],
 ) -> None:
     _write(f"{bucket}/undisturbed.zarr")
     undisturbed = _arrays(f"{bucket}/undisturbed.zarr")
@@ -91,7 +91,8 @@ def test_what_is_written_and_read_over_a_bad_network_is_right(
         faults.update(proxy.faults)
         proxy.faults.clear()
     assert set(faults) == set(Fault)
-    record_property("trials", f"{failed_runs} runs failed, {faults.total()} faults, reads {reads}")
+    log = logging.getLogger(__name__)
+    log.info("%d runs failed, %d faults, reads: %s", failed_runs, faults.total(), dict(reads))
 
 
 def test_a_reader_sees_right_numbers_or_none_while_a_bucket_is_written_over_a_bad_network(
