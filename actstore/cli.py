@@ -13,6 +13,7 @@ from actstore.commands import (
     extraction,
     fit_lens,
     lens,
+    moving,
     run,
     slurm,
     stores,
@@ -54,6 +55,11 @@ app.command("fit-lens")(fit_lens.fit_lens)
 app.command()(stores.info)
 app.command()(stores.status)
 app.command()(stores.verify)
+app.command()(moving.copy)
+app.command()(moving.merge)
+app.command()(moving.push)
+app.command()(moving.pull)
+app.command()(moving.drop)
 app.command()(analysis.report)
 app.command()(analysis.demo)
 
