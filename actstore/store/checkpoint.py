@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actstore.errors import MissingShardsError
+from actstore.errors import CorruptShardError, MissingShardsError
 from actstore.refs import look_up
 from actstore.store import schema
 from actstore.store.arrays import Shard, ShardedArray, shards_of
@@ -27,7 +27,12 @@ from actstore.store.texts import TextTable
 from actstore.store.tokens import TokenisedText, TokenSample, begin_token_sample
 from actstore.store.zarr_metadata import (
     DOCUMENT,
+    consolidated_damage,
+    document_damage,
+    read_array,
     read_attributes,
+    sharded_array,
+    write_array,
     write_group,
 )
 
@@ -101,12 +106,29 @@ class CheckpointGroup:
     def _begin(self, poolings: set[str], values: set[str]) -> None:
         """Arrays over texts must be equally long, or xarray would not open them as one dataset."""
         n_rows = self.texts.end()
+        self._begin_layers()
         for pooling in sorted(poolings | set(self.poolings())):
-            attributes = {"pooling": pooling, "unit": schema.POOLED.unit}
-            self._array(pooling).begin(n_rows, schema.POOLED.dims, attributes)
+            self._array(pooling).begin(n_rows, schema.POOLED.dims, _pooled_attributes(pooling))
         for name in sorted(values | set(self.text_values())):
             self._text_values(name).begin(n_rows)
         self._write_document()
+
+    def _begin_layers(self) -> None:
+        """The layers' numbers, for other readers of Zarr: again where a repair removed them."""
+        prefix = join(self.prefix, schema.LAYER.name)
+        if not self.storage.exists(join(prefix, DOCUMENT)):
+            layers = np.array(self.layers, schema.LAYER.dtype)
+            write_array(self.storage, prefix, layers, schema.LAYER.dims, len(layers))
+
+    def _documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Where the documents of arrays over texts are, and how they begin, without any rows."""
+        for pooling in self.poolings():
+            attributes = _pooled_attributes(pooling)
+            document = sharded_array(self.layout, 0, schema.POOLED.dims, attributes)
+            yield self._array(pooling).prefix, document
+        for name in self.text_values():
+            values = self._text_values(name)
+            yield values.prefix, values.document(0)
 
     def committed_values(self, name: str) -> set[int]:
         """The shards of a text value that are done, as the ledger says now."""
@@ -272,11 +294,23 @@ class CheckpointGroup:
         self._write_document()
 
     def damage(self, *, quick: bool) -> Iterator[Damage]:
-        """What is wrong with the documents of the checkpoint and of its arrays."""
-        del quick
+        """What is wrong with the documents of the checkpoint and of its arrays.
+
+        Of arrays they matter to other readers of Zarr alone; beginning them writes them again.
+        """
+        del quick  # they are small
         if self._plan != self.spec.digest():
             what = "its plan is not the one it names"
             yield Damage(join(self.prefix, DOCUMENT), what, remade=False)
+        for prefix, document in self._documents():
+            yield from document_damage(self.storage, prefix, document, self.texts.end())
+        yield from consolidated_damage(self.storage, self.prefix)
+        prefix = join(self.prefix, schema.LAYER.name)
+        try:
+            if read_array(self.storage, prefix).tolist() != [*self.layers]:
+                yield Damage(join(prefix, DOCUMENT), "its layers are not the plan's", remade=True)
+        except (FileNotFoundError, CorruptShardError) as error:
+            yield Damage(join(prefix, DOCUMENT), str(error), remade=True)
 
     def sharded_array(self, name: str) -> ShardedArray | TextValues:
         """An array by its name in commit records: `mean_pool`, `tokens/sample/states`, …"""
@@ -327,3 +361,7 @@ class CheckpointGroup:
 
     def _write_document(self) -> None:
         write_group(self.storage, self.prefix, self.spec.to_attributes(), consolidate=True)
+
+
+def _pooled_attributes(pooling: str) -> dict[str, Json]:
+    return {"pooling": pooling, "unit": schema.POOLED.unit}

@@ -10,17 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-import numpy as np
-
 from actstore.errors import CorruptShardError
 from actstore.store.head import LensHead
 from actstore.store.head_ops import Floats
 from actstore.store.journal import Json
-from actstore.store.ledger import digest
 from actstore.store.storage import Storage, join
 from actstore.store.zarr_metadata import (
     DOCUMENT,
-    chunk_sizes,
+    array_digest,
+    check_chunks,
     read_array,
     read_attributes,
     write_array,
@@ -32,7 +30,7 @@ _ROWS_PER_CHUNK = 4096
 
 def write_head(storage: Storage, prefix: str, head: LensHead) -> None:
     """Store a head under models/{model}/{checkpoint}/head; its group's document comes last."""
-    digests = {name: _digest_of(values) for name, values in head.arrays.items()}
+    digests = {name: array_digest(values) for name, values in head.arrays.items()}
     elsewhere = _arrays_by_digest(storage, prefix)
     for name, values in head.arrays.items():
         dims = tuple(f"{name}_{axis}" for axis in range(values.ndim))
@@ -62,26 +60,22 @@ def check_head(storage: Storage, prefix: str, *, quick: bool) -> None:
 
 
 def _read(storage: Storage, prefix: str, told: str) -> Floats:
-    _require_chunks(storage, prefix)  # zarr would read a missing one as NaN
+    _require_chunks(storage, prefix)
     try:
         values: Floats = read_array(storage, prefix)
     except CorruptShardError as error:
-        raise _damaged(f"{prefix} fails its crc32c") from error
-    if _digest_of(values) != told:
+        raise _damaged(str(error)) from error
+    if array_digest(values) != told:
         raise _damaged(f"{prefix} is not the array that was written there")
     return values
 
 
 def _require_chunks(storage: Storage, prefix: str) -> None:
     """Raise CorruptShardError unless every chunk is there, in its size."""
-    if not storage.exists(join(prefix, DOCUMENT)):
-        raise _damaged(f"{prefix} is missing")
-    for key, n_bytes in chunk_sizes(storage, prefix).items():
-        if not storage.exists(key):
-            raise _damaged(f"{key} is missing")
-        with storage.open(key) as reader:
-            if reader.size != n_bytes:
-                raise _damaged(f"{key} has {reader.size} bytes, {n_bytes} were written")
+    try:
+        check_chunks(storage, prefix)
+    except CorruptShardError as error:
+        raise _damaged(str(error)) from error
 
 
 def _damaged(what: str) -> CorruptShardError:
@@ -106,8 +100,3 @@ def _digests(program: Mapping[str, Any], prefix: str) -> Mapping[str, str]:
     if "digests" not in program:
         raise _damaged(f"{prefix} has no digests of its arrays")
     return cast(Mapping[str, str], program["digests"])
-
-
-def _digest_of(values: Floats) -> str:
-    little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-    return digest(little.reshape(-1).view(np.uint8).data)

@@ -22,14 +22,13 @@ from actstore.store.ledger import digest
 from actstore.store.schema import N_TOKENS, TRUNCATED
 from actstore.store.storage import Storage, each, join
 from actstore.store.zarr_metadata import (
-    DOCUMENT,
     chunk_key,
     chunk_size,
     chunked_array,
     decode_chunk,
+    document_damage,
     encode_chunk,
     read_attributes,
-    read_document,
 )
 
 if TYPE_CHECKING:
@@ -84,21 +83,23 @@ class TextLengths:
 
         Raises CorruptShardError for lengths that are not those that were written.
         """
-        rows, end, size = texts.rows(), texts.end(), self.rows_per_shard
-        n_shards = -(-end // size)
-        whole = [np.zeros(n_shards * size, one.dtype) for one in _ARRAYS]
-        recorded = self.recorded(set(np.unique(rows // size).tolist()))
+        rows, by_row = texts.rows(), self.by_row(texts)
+        if len(rows) == texts.end():  # no gaps
+            return by_row
+        return {name: values[rows] for name, values in by_row.items()}
+
+    def by_row(self, texts: TextTable) -> dict[str, NDArray[Any]]:
+        """The same as `read`, but (row,): with the rows that hold no text."""
+        end, size = texts.end(), self.rows_per_shard
+        whole = [np.zeros(-(-end // size) * size, one.dtype) for one in _ARRAYS]
+        recorded = self.recorded(self._shards(texts))
 
         def read_one(shard: int) -> None:
             for values, chunk in zip(whole, self._read(shard, recorded[shard]), strict=True):
                 values[shard * size : (shard + 1) * size] = chunk
 
         each(self.storage, read_one, sorted(recorded))
-        same = len(rows) == end  # no gaps
-        return {
-            one.name: values[:end] if same else values[rows]
-            for one, values in zip(_ARRAYS, whole, strict=True)
-        }
+        return {one.name: values[:end] for one, values in zip(_ARRAYS, whole, strict=True)}
 
     def damage(self, texts: TextTable, *, quick: bool) -> Iterator[Damage]:
         """What is wrong with the chunks and their arrays' documents; extraction makes them again.
@@ -106,13 +107,23 @@ class TextLengths:
         quick: that all is there, in its size.
         """
         for one in _ARRAYS:
-            yield from self._document_damage(one.name, one.dtype, one.dims, texts.end())
-        shards = set(np.unique(texts.rows() // self.rows_per_shard).tolist())
-        for shard, told in sorted(self.recorded(shards).items()):
+            expected = chunked_array((0,), one.dtype, self.rows_per_shard, one.dims)
+            prefix = join(self.prefix, one.name)
+            yield from document_damage(self.storage, prefix, expected, texts.end())
+        for shard, told in sorted(self.recorded(self._shards(texts)).items()):
             found = [*self._size_damage(shard)]
             if not found and not quick:
                 found = [*self._digest_damage(shard, told)]
             yield from found
+
+    def _shards(self, texts: TextTable) -> set[int]:
+        """That hold any text."""
+        size = self.rows_per_shard
+        return {
+            shard
+            for start, stop in texts.spans()
+            for shard in range(start // size, -(-stop // size))
+        }
 
     def _create(self, key: str, data: bytes) -> None:
         try:
@@ -157,24 +168,6 @@ class TextLengths:
         table = table.filter(pc.and_(pc.equal(table["plan"], plan), pc.is_valid(table[RECORDED])))
         pairs = zip(table["shard"].to_pylist(), table[RECORDED].to_pylist(), strict=True)
         return dict(pairs)
-
-    def _document_damage(
-        self, name: str, dtype: str, dims: tuple[str, ...], end: int
-    ) -> Iterator[Damage]:
-        prefix = join(self.prefix, name)
-        try:
-            document = read_document(self.storage, prefix)
-        except FileNotFoundError:
-            yield Damage(join(prefix, DOCUMENT), "it is missing", remade=True)
-            return
-        except CorruptShardError as error:
-            yield Damage(join(prefix, DOCUMENT), str(error), remade=True)
-            return
-        lengths = document.get("shape")
-        n_rows = lengths[0] if isinstance(lengths, list) and lengths else 0
-        expected = chunked_array((n_rows,), dtype, self.rows_per_shard, dims)
-        if document != expected or not isinstance(n_rows, int) or not 0 <= n_rows <= end:
-            yield Damage(join(prefix, DOCUMENT), "it is not the array's", remade=True)
 
     def _size_damage(self, shard: int) -> Iterator[Damage]:
         for one in _ARRAYS:

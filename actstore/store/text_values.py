@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,15 +57,18 @@ class TextValues:
 
     def begin(self, n_rows: int) -> None:
         """Create the array, or lengthen it to n_rows."""
+        begin_array(self.ledger.storage, self.prefix, self.document(n_rows))
+
+    def document(self, n_rows: int) -> dict[str, Any]:
+        """The array's Zarr document."""
         declared = self.declaration
-        document = layered_array(
+        return layered_array(
             (self.n_layers, n_rows),
             declared.dtype,
             self.rows_per_shard,
             declared.dims,
             {"unit": declared.unit, "note": declared.meaning},
         )
-        begin_array(self.ledger.storage, self.prefix, document)
 
     def committed(self) -> set[int]:
         """The shards that are done, as the ledger says now."""

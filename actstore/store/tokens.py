@@ -16,11 +16,16 @@ from actstore.refs import look_up
 from actstore.store import schema
 from actstore.store.arrays import Shard, ShardedArray, shards_of
 from actstore.store.damage import Damage
+from actstore.store.journal import Json
 from actstore.store.ledger import Ledger, ShardStats
 from actstore.store.plan import CheckpointSpec
+from actstore.store.sealing import damaged
 from actstore.store.shards import ShardBuilder, ShardLayout, choose_layout
 from actstore.store.storage import join
 from actstore.store.zarr_metadata import (
+    DOCUMENT,
+    array_digest,
+    check_chunks,
     read_array,
     read_attributes,
     write_array,
@@ -54,6 +59,7 @@ class TokenSample:
         self._group = join("tokens", name)
         self.prefix = join(ledger.prefix, self._group)
         attributes = read_attributes(ledger.storage, self.prefix)
+        self._digests: Mapping[str, str] = attributes["digests"]
         self.layout = ShardLayout(
             n_layers=len(spec.layers),
             rows_per_shard=attributes["tokens_per_shard"],
@@ -157,17 +163,36 @@ class TokenSample:
         return sample_dataset(self)
 
     def damage(self, *, quick: bool) -> Iterator[Damage]:
-        """What is wrong with the labels of the sample's tokens. Its states have a ledger."""
-        del quick
+        """What is wrong with the labels of the sample's tokens. Its states have a ledger.
+
+        A sample whose document is gone is begun again, and its labels written: of a damaged one
+        that is named as well. quick: that all is there, in its size.
+        """
+        found = False
         for name in AXES:
-            key = join(self.prefix, name)
+            prefix = join(self.prefix, name)
             try:
-                self._read(name)
-            except (CorruptShardError, FileNotFoundError) as error:
-                yield Damage(key, str(error), remade=False)
+                if quick:
+                    check_chunks(self._ledger.storage, prefix)
+                else:
+                    self._read(name)
+            except CorruptShardError as error:
+                found = True
+                yield Damage(join(prefix, DOCUMENT), str(error), remade=True)
+        if found:
+            key = join(self.prefix, DOCUMENT)
+            yield Damage(key, "it is of a sample whose labels are damaged", remade=True)
 
     def _read(self, name: str) -> NDArray[Any]:
-        return read_array(self._ledger.storage, join(self.prefix, name))
+        """A label of all tokens. Raises CorruptShardError unless it is what was written."""
+        storage, prefix = self._ledger.storage, join(self.prefix, name)
+        try:
+            values = read_array(storage, prefix)
+        except FileNotFoundError:
+            raise damaged(storage, prefix, "it is missing") from None
+        if array_digest(values) != self._digests[name]:
+            raise damaged(storage, prefix, "it is not the array that was written there")
+        return values
 
 
 def begin_token_sample(
@@ -188,9 +213,13 @@ def begin_token_sample(
     write_array(storage, join(prefix, "layer"), layers, schema.LAYER.dims, len(layers))
     states = ShardedArray(ledger, join("tokens", name, "states"), layout)
     states.begin(len(arrays["row"]), schema.STATES.dims, {"unit": schema.STATES.unit})
-    sizes = {"tokens_per_shard": layout.rows_per_shard, "tokens_per_chunk": layout.rows_per_chunk}
+    attributes: dict[str, Json] = {
+        "tokens_per_shard": layout.rows_per_shard,
+        "tokens_per_chunk": layout.rows_per_chunk,
+        "digests": {key: array_digest(values) for key, values in arrays.items()},
+    }
     write_group(storage, join(ledger.prefix, "tokens"), {})
-    write_group(storage, prefix, sizes, consolidate=True)
+    write_group(storage, prefix, attributes, consolidate=True)
     return TokenSample(ledger, spec, name)
 
 

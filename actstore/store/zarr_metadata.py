@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from actstore.errors import CorruptShardError
+from actstore.store.damage import Damage
 from actstore.store.journal import Json
 from actstore.store.sealing import damaged, parse_json
 from actstore.store.shards import ShardLayout, checksum
@@ -27,7 +29,6 @@ _SEAL = "seal"
 """The attribute of a group that is made of its others and of its place."""
 _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 _CRC32C = {"name": "crc32c"}
-_FILLS = {"NaN": np.nan}
 _FLAT_KEYS = {"name": "default", "configuration": {"separator": "."}}
 
 
@@ -141,6 +142,61 @@ def begin_array(storage: Storage, prefix: str, document: dict[str, Any]) -> None
         write_document(storage, prefix, document)
 
 
+def document_damage(
+    storage: Storage, prefix: str, expected: Mapping[str, Any], n_rows: int
+) -> Iterator[Damage]:
+    """What is wrong with an array's document; beginning the array writes it again.
+
+    expected: of an array of no rows. n_rows: that it can have at most: arrays are lengthened later
+    than texts are added.
+    """
+    key = _document_key(prefix)
+    try:
+        document = read_document(storage, prefix)
+    except FileNotFoundError:
+        yield Damage(key, "it is missing", remade=True)
+    except CorruptShardError as error:
+        yield Damage(key, str(error), remade=True)
+    else:
+        rows = _rows_of(document, expected["shape"])
+        stored = {**document, "shape": expected["shape"]}
+        if not 0 <= rows <= n_rows or stored != expected:
+            yield Damage(key, "it is not the document of this array", remade=True)
+
+
+def _rows_of(document: Mapping[str, Any], expected: list[int]) -> int:
+    """The length of the dimension that has none in an expected shape; -1 for another shape."""
+    shape = document.get("shape")
+    if not isinstance(shape, list) or len(shape) != len(expected):
+        return -1
+    others = [place for place, size in enumerate(expected) if size]
+    if any(shape[place] != expected[place] for place in others):
+        return -1
+    (rows,) = (size for place, size in enumerate(shape) if place not in others)
+    return rows if isinstance(rows, int) else -1
+
+
+def consolidated_damage(storage: Storage, prefix: str) -> Iterator[Damage]:
+    """What a group says of the nodes below it that is not so. Arrays may have grown since."""
+    document = read_document(storage, prefix)
+    told = document.get("consolidated_metadata", {}).get("metadata", {})
+    there = _nodes_below(storage, prefix)
+    differing = [
+        path for path, node in told.items() if _less_shape(node) != _less_shape(there.get(path, {}))
+    ]
+    if differing:
+        yield Damage(
+            _document_key(prefix),
+            f"its consolidated metadata of {', '.join(differing)} are not what stands there. Any "
+            "actstore extract of the checkpoint writes them again",
+            remade=False,
+        )
+
+
+def _less_shape(node: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in node.items() if name != "shape"}
+
+
 def write_document(storage: Storage, prefix: str, document: dict[str, Any]) -> None:
     storage.replace(_document_key(prefix), _encode(document))
 
@@ -209,14 +265,28 @@ def _shared(storage: Storage, source: str, key: str, data: bytes) -> bool:
 def chunk_sizes(storage: Storage, prefix: str) -> dict[str, int]:
     """The key of each chunk of an array that `write_array` wrote, and its bytes.
 
-    Raises FileNotFoundError where there is no array.
+    Raises FileNotFoundError where there is no array, CorruptShardError for one that has other
+    chunks than its document says.
     """
-    document = read_document(storage, prefix)
-    rows, *widths = document["chunk_grid"]["configuration"]["chunk_shape"]
-    n_bytes = chunk_size(rows * math.prod(widths), document["data_type"])
-    n_chunks = -(-document["shape"][0] // rows)
-    keys = (chunk_key(prefix, index, len(document["shape"])) for index in range(n_chunks))
-    return dict.fromkeys(keys, n_bytes)
+    shape, dtype, chunk = _chunking(storage, prefix)
+    n_chunks = -(-shape[0] // chunk[0])
+    there = sum(name.startswith("c.") for name in storage.names(prefix))
+    if there != n_chunks:  # before as many are counted as a damaged document says
+        raise damaged(storage, prefix, f"it has {there} chunks, {n_chunks} were written")
+    keys = (chunk_key(prefix, index, len(shape)) for index in range(n_chunks))
+    return dict.fromkeys(keys, chunk_size(math.prod(chunk), dtype.name))
+
+
+def check_chunks(storage: Storage, prefix: str) -> None:
+    """Raise CorruptShardError unless every chunk of an array is there, in its size."""
+    try:
+        for key, n_bytes in chunk_sizes(storage, prefix).items():
+            with storage.open(key) as reader:
+                if reader.size != n_bytes:
+                    found = f"it has {reader.size} bytes, {n_bytes} were written"
+                    raise damaged(storage, key, found)
+    except FileNotFoundError as error:
+        raise damaged(storage, prefix, "it, or a chunk of it, is missing") from error
 
 
 def chunk_size(n_values: int, dtype: str) -> int:
@@ -225,29 +295,45 @@ def chunk_size(n_values: int, dtype: str) -> int:
 
 
 def read_array(storage: Storage, prefix: str) -> NDArray[Any]:
-    """A whole array that is in chunks along its first dimension.
+    """A whole array that `write_array` wrote.
 
-    Chunks that were never written hold the fill value: 0, False or NaN. Raises FileNotFoundError
-    where there is no array, CorruptShardError for a chunk that is damaged.
+    Raises FileNotFoundError where there is no array, CorruptShardError for a chunk that is missing
+    or damaged.
     """
-    document = read_document(storage, prefix)
-    shape, dtype = tuple(document["shape"]), np.dtype(document["data_type"])
-    rows, *widths = document["chunk_grid"]["configuration"]["chunk_shape"]
-    values = np.full(shape, _FILLS.get(document["fill_value"], document["fill_value"]), dtype)
+    shape, dtype, chunk = _chunking(storage, prefix)
 
-    def read_chunk(index: int) -> None:
-        key = chunk_key(prefix, index, len(shape))
+    def read_chunk(key: str) -> NDArray[Any]:
         try:
-            chunk = decode_chunk(storage.read(key), dtype.name).reshape(rows, *widths)
-        except FileNotFoundError:
-            return
+            return decode_chunk(storage.read(key), dtype.name).reshape(chunk)
+        except FileNotFoundError as error:
+            raise damaged(storage, key, "it is missing") from error
         except ValueError as error:
             raise damaged(storage, key, error) from error
-        part = values[index * rows : (index + 1) * rows]
-        part[...] = chunk[: len(part)]
 
-    each(storage, read_chunk, range(-(-shape[0] // rows)))
-    return values
+    chunks = each(storage, read_chunk, chunk_sizes(storage, prefix))
+    values = np.concatenate([np.empty((0, *shape[1:]), dtype), *chunks])
+    return values[: shape[0]]
+
+
+def array_digest(values: NDArray[Any]) -> str:
+    """xxh3-128 of an array's values, little-endian, in C order."""
+    little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    return xxhash.xxh3_128_hexdigest(little.reshape(-1).view(np.uint8).data)
+
+
+def _chunking(
+    storage: Storage, prefix: str
+) -> tuple[tuple[int, ...], np.dtype[Any], tuple[int, ...]]:
+    """Shape, dtype and shape of a chunk of an array that is chunked along its first dimension."""
+    document = read_document(storage, prefix)
+    try:
+        shape, dtype = tuple(document["shape"]), np.dtype(document["data_type"])
+        chunk = tuple(document["chunk_grid"]["configuration"]["chunk_shape"])
+        if chunk[1:] != shape[1:] or min(chunk) < 1 or dtype.kind not in "biuf":
+            raise ValueError("no array that is chunked along its first dimension")
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise damaged(storage, _document_key(prefix), error) from error
+    return shape, dtype, chunk
 
 
 def _fill_value(dtype: np.dtype[Any]) -> object:

@@ -186,13 +186,14 @@ def test_what_was_scored_is_skipped_until_its_inputs_change(evaluated: Store) ->
     assert (len(again.todo), again.skipped) == (18, 0)
     bundle = evaluated.task("STS17")
     tables = {name: bundle.table(name) for name in ("000-en-en.test",)}
-    evaluated.write_task("STS17", {**bundle.manifest, "digest": "new"}, bundle.calls(), tables)
+    calls = bundle.calls()
+    evaluated.write_task("STS17", {**bundle.manifest, "digest": "new"}, calls, tables)
     try:
         plan = plan_evaluation(evaluated, request_of())
         assert {unit.task.name for unit in plan.todo} == {"STS17"}
         assert len(plan.todo) == 6
     finally:
-        evaluated.write_task("STS17", bundle.manifest, bundle.calls(), tables)
+        evaluated.write_task("STS17", bundle.manifest, calls, tables)
 
 
 def test_nothing_to_do_starts_no_process(evaluated: Store) -> None:
