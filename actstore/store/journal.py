@@ -30,7 +30,8 @@ _ENDING = ".jsonl"
 _NAMED = 5
 """Damaged lines of one journal that are named."""
 
-_PART_BYTES = 1 << 20
+_PART_BYTES = 256 << 10
+"""To put so many takes about as long as to put one."""
 _added: dict[tuple[str, str, str], int] = {}
 """Bytes that this process added to a journal: by storage, folder and writer."""
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import obstore as obs
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
+from actstore.errors import StorageError
 from actstore.store.storage.base import Buffer, Reader, StoredObject, checked_key
 from actstore.store.storage.object_reader import ObjectReader, version_of
 from actstore.store.storage.patience import Patience, tries
@@ -33,6 +34,8 @@ _TOKEN = "actstore-put"
 _KNOWN = 64
 """Of so many objects that were appended to, the bytes are kept."""
 
+_ROUNDS = 8
+"""An object that is appended to is read again so often, if it is not as it was left."""
 T = TypeVar("T")
 Mode = Literal["create", "overwrite"]
 
@@ -100,8 +103,15 @@ class ObjectStorage:
     def append(self, key: str, line: bytes) -> None:
         """As the protocol says. An object store cannot append: the whole object is put anew."""
         with self._lock:
-            while not self._appended_to(key, line):
-                self._appended.pop(key, None)  # it is not as this process left it: read it again
+            known = self._appended.pop(key, _Appended(b"", None))
+            for _ in range(_ROUNDS):
+                if self._appended_to(key, known, line):
+                    return
+                known = self._read_to_append(key)
+        raise StorageError(
+            f"{self.url} keeps refusing a line of {key}: another process writes it, or the server "
+            "does not know conditional puts (If-Match). Use a server that does."
+        )
 
     def names(self, prefix: str) -> list[str]:
         below = self._prefix(prefix)
@@ -143,9 +153,8 @@ class ObjectStorage:
     def _ask(self, key: str, question: Callable[[], T]) -> T:
         return answer(self.url, key, self._patience, question)
 
-    def _appended_to(self, key: str, line: bytes) -> bool:
-        """Put an object with one line more; False if it was not as this process knew it."""
-        known = self._appended.pop(key, None) or self._read_to_append(key)
+    def _appended_to(self, key: str, known: _Appended, line: bytes) -> bool:
+        """Put an object with one line more; False if it is not as this process knows it."""
         data = known.data + line
         try:
             version = self._put(key, data, "create" if known.version is None else known.version)
