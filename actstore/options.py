@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 StoreArgument = Annotated[
-    str, typer.Argument(metavar="STORE", help="Path of the store, such as pythia.zarr.")
+    str, typer.Argument(metavar="STORE", help="Path or URL: pythia.zarr, s3://bucket/pythia.zarr.")
 ]
 ModelOption = Annotated[
     str | None,
