@@ -211,7 +211,8 @@ class ReportSection(Section):
     """The page that the stage `report` draws."""
 
     out: str | None = None
-    """The page to write; `<name>.html` beside the store if left out."""
+    """The page to write; if left out `<name>.html` beside the store, or, where that is no folder,
+    beside the experiment file."""
 
 
 class TrackingSection(Section):
@@ -240,7 +241,7 @@ class Experiment(Section):
     description: str = ""
     """A line for people."""
     store: Word
-    """The store's path. It is made if it is not there."""
+    """The store's path, or its URL (`s3://bucket/pythia.zarr`). It is made if it is not there."""
     model: str | None = None
     """Hub name, or a folder, which begins with `./`, `../`, `~` or `/`. Either this or `models`."""
     models: Annotated[
