@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
+from actstore.errors import StorageError
 from actstore.store.storage import LocalStorage, Storage
 from actstore.store.storage.unfinished import writer_of
 
@@ -49,8 +50,10 @@ def leftovers(storage: Storage, prefix: str = "", *, older: float = _DAY) -> lis
 
 
 def sweep(storage: Storage, prefix: str = "", *, older: float = _DAY) -> int:
-    """Remove what `leftovers` finds; how many files that were."""
-    found = leftovers(storage, prefix, older=older)
-    for one in found:
-        storage.delete(one.key)
-    return len(found)
+    """Remove what `leftovers` finds; how many files that were. What may not be removed stays."""
+    removed = 0
+    for one in leftovers(storage, prefix, older=older):
+        with suppress(StorageError):  # another user's, for instance
+            storage.delete(one.key)
+            removed += 1
+    return removed

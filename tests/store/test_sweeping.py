@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from actstore.store.storage import LocalStorage
 from actstore.store.storage import unfinished as names
 from actstore.store.storage.unfinished import unfinished_name, writer_of
 from actstore.store.sweeping import leftovers, sweep
+from tests.support.faults import Failing, broken
 
 DAY = 24 * 3600
 HANG = """
@@ -115,3 +117,11 @@ def test_an_unfinished_name_says_who_writes_it_and_is_not_too_long() -> None:
     assert (writer.pid, writer.is_dead()) == (os.getpid(), False)
     assert len(name) < 255
     assert writer_of("key2.123.partial") is None
+
+
+def test_what_may_not_be_removed_stays(storage: LocalStorage) -> None:
+    paths = [_leave(storage, name, age=2 * DAY) for name in ("a.partial", "b.partial")]
+    refused = Failing(frozenset({"unlink"}), 0, errno.EPERM)
+    with broken(refused):
+        assert sweep(storage) == 1
+    assert [path.exists() for path in paths] == [True, False]

@@ -22,6 +22,7 @@ from actstore.shares import Share
 from actstore.store import Json, Store
 from actstore.store.leases import Leases
 from actstore.store.runs import RunLog
+from actstore.store.sweeping import sweep
 
 _TURN_SECONDS = 60.0
 """A process that is killed while it writes delays the others for so long at most."""
@@ -59,6 +60,7 @@ def evaluate(store: Store, request: EvaluationRequest) -> EvaluationReport:
     began = time.monotonic()
     plan = plan_evaluation(store, request)
     log = RunLog(store.storage, command=sys.argv, settings=_settings(request, len(plan.todo)))
+    sweep(store.storage)
     failures = []
     with (
         _scoring(store, plan.todo, request) as outcomes,

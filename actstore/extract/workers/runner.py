@@ -21,6 +21,7 @@ from actstore.progress import progress
 from actstore.stopping import stop_on_signals
 from actstore.store import Json, Store
 from actstore.store.runs import RunLog
+from actstore.store.sweeping import sweep
 
 
 def extract(store: Store, request: ExtractionRequest) -> ExtractionReport:
@@ -43,6 +44,7 @@ def extract(store: Store, request: ExtractionRequest) -> ExtractionReport:
         require_distinct_weights(sources, pickled=request.pickled_weights)
     threads = threads_each(request.threads, devices)
     log = RunLog(store.storage, command=sys.argv, settings=_settings(request))
+    sweep(store.storage)
     with progress("Extracting", plan.texts_to_do, "texts") as advance:
         if len(devices) == 1:
             alone = work(store, request, outlines, devices[0], threads, advance, log)
