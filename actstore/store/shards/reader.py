@@ -185,10 +185,11 @@ class ShardReader:
 
     def _check(self, layer: int, number: int, raw: NDArray[np.uint8]) -> None:
         end = len(raw) - CRC - self._gap
-        where = f"chunk {number} of layer index {layer}"
-        if checksum(raw[:end]) != bytes(raw[end : end + CRC]):
-            raise self._corrupt(f"{where} fails its crc32c")
-        if self._identity and bytes(raw[end + CRC :]) != self._identity.tag(layer, number):
+        ending = raw[end:].tobytes()
+        if checksum(raw[:end]) != ending[:CRC]:
+            raise self._corrupt(f"chunk {number} of layer index {layer} fails its crc32c")
+        if self._identity and ending[CRC:] != self._identity.tag(layer, number):
+            where = f"chunk {number} of layer index {layer}"
             raise self._corrupt(f"{where} is another shard's, or of another plan")
 
     def _decompress(
