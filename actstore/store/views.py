@@ -109,7 +109,7 @@ def _stored_or_added(
         rows = table.add(flat).reshape(len(source_rows), -1)
         added = ViewSet(name, source_rows, rows, np.unique(rows[rows >= first_new]), asked)
         storage.create(_key(name, _TABLE), sealed_table(_key(name, _TABLE), _to_table(added)))
-        storage.delete(_key(name, _BEGUN))
+    storage.delete(_key(name, _BEGUN))  # also that of a run that was killed right before
     return view_set(storage, name)
 
 

@@ -113,7 +113,7 @@ def require_same(path: Path, planned: dict[str, bytes]) -> None:
     check_commits(path)
     look(path)
     found = contents(path)
-    assert found.keys() == planned.keys()
+    assert found.keys() ^ planned.keys() == set()
     assert [key for key in found if found[key] != planned[key]] == []
     assert leftovers(LocalStorage(path)) == []
 

@@ -313,6 +313,6 @@ def require_finished(path: Path, undisturbed: dict[str, bytes]) -> None:
     read(path, whole=True)
     check_commits(path)
     found = contents(path)
-    assert found.keys() == undisturbed.keys()
+    assert found.keys() ^ undisturbed.keys() == set()
     assert [key for key in found if found[key] != undisturbed[key]] == []
     assert leftovers(open_store(path).storage) == []
