@@ -521,7 +521,7 @@ class Store:
             if name and self.storage.exists(join(prefix, "zarr.json")):
                 return prefix
         look_up("model in this store", model, self.models(), f"List: actstore info {self.url}")
-        raise AssertionError(f"{self.url} lists {model} but has no group of it")
+        return join(_MODELS, model_key(model))  # another process has just begun it
 
     def _lengths(self, model: str) -> TextLengths:
         prefix = self._model_prefix(model)
