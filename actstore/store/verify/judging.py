@@ -14,7 +14,7 @@ from actstore.store.ledger import Commit
 from actstore.store.schema import TEXT_VALUES
 from actstore.store.verify.affected import Span, Users
 from actstore.store.verify.finding import ALL_CHUNKS, FOLDERS, Found
-from actstore.store.verify.remedies import Remedy, remedy_of, repair, restore
+from actstore.store.verify.remedies import Past, Remedy, remedy_of, repair, restore
 from actstore.store.verify.report import Problem
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Judge:
 
     url: str
     users: Users
+    past: Past
     committed: Shards
     """All that the ledgers record."""
 
@@ -52,7 +53,8 @@ class Judge:
         if one.commit is not None and not one.array.startswith("tokens/"):
             shards = damaged[_array_of(one)], self.committed[_array_of(one)]
             suite = self.users.suite_of(*shards, one.group.layout.rows_per_shard)
-        return remedy_of(one.group, "head" if one.array == "vocabulary" else one.array, suite)
+        array = "head" if one.array == "vocabulary" else one.array
+        return remedy_of(one.group, array, self.past, suite)
 
     def _problem(self, one: Found, remedy: Remedy | None) -> Problem:
         damage, spans = one.damage, _spans(one)

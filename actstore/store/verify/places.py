@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from actstore.refs import look_up, model_key, model_name
+from actstore.selection import select_checkpoints
 from actstore.store.checkpoint import CheckpointGroup
 from actstore.store.damage import Damage
 from actstore.store.storage import join
@@ -48,7 +49,14 @@ def find_places(
                 "model in this store", model, store.models(), f"List: actstore info {store.url}"
             )
     places = [_place(store, texts, key) for key in keys]
-    return [_chosen(store, place, checkpoints) for place in places] if checkpoints else places
+    if not checkpoints:
+        return places
+    chosen = [_chosen(place, checkpoints) for place in places]
+    if not any(place.groups or place.unreadable for place in chosen):
+        there = [group.checkpoint for place in places for group in place.groups]
+        listing = f"List: actstore info {store.url}"
+        look_up("checkpoint in this store", ",".join(checkpoints), there, listing)
+    return chosen
 
 
 def _place(store: Store, texts: TextTable, key: str) -> Place:
@@ -74,10 +82,16 @@ def _opened(store: Store, texts: TextTable, model: str, prefix: str) -> Checkpoi
         return Found(damage, "checkpoint", model, name, command=command)
 
 
-def _chosen(store: Store, place: Place, checkpoints: Sequence[str]) -> Place:
-    names = store.select_checkpoints(place.model, checkpoints)
-    chosen = tuple(group for group in place.groups if group.checkpoint in names)
-    return replace(place, groups=chosen)
+def _chosen(place: Place, checkpoints: Sequence[str]) -> Place:
+    unreadable = {one.checkpoint for one in place.unreadable}
+    there = [*(group.checkpoint for group in place.groups), *sorted(unreadable)]
+    names = select_checkpoints(checkpoints, lambda: there, stored=True)
+    groups = tuple(group for group in place.groups if group.checkpoint in names)
+    return replace(
+        place,
+        groups=groups,
+        unreadable=tuple(one for one in place.unreadable if one.checkpoint in names),
+    )
 
 
 def _folders(store: Store, prefix: str) -> list[str]:

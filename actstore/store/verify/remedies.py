@@ -5,12 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from actstore.errors import CorruptShardError
+from actstore.refs import model_name
 from actstore.store.runs import run_events
 from actstore.store.schema import TEXT_VALUES
 from actstore.store.shards import EXACT
+from actstore.store.storage import Storage
 
 if TYPE_CHECKING:
     from actstore.store.checkpoint import CheckpointGroup
@@ -53,7 +57,37 @@ class Remedy:
         return extract if marked else f"{repair(self.store)} && {extract}"
 
 
-def remedy_of(group: CheckpointGroup, array: str, suite: str = "") -> Remedy:
+class Past:
+    """The commands that a store was made with, as its run log has them; read when first asked."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    @cached_property
+    def _started(self) -> list[dict[str, Any]]:
+        """The beginnings of runs, newest first."""
+        try:
+            events = run_events(self._storage)
+        except CorruptShardError:  # a problem of its own; a place to fill in is printed instead
+            return []
+        return [event for event in reversed(events) if event["event"] == "started"]
+
+    def model(self, name: str) -> str:
+        """What a model was called when it was extracted: of a folder, where it was."""
+        told = (str(event["settings"].get("model", "")) for event in self._started)
+        return next((one for one in told if one and model_name(one) == name), name)
+
+    def options_of_sample(self, sample: str) -> tuple[str, ...]:
+        """What chose the texts of a token sample."""
+        for event in self._started:
+            options = dict(pairwise(event["command"]))
+            if "--tokens" in options and options.get("--tokens-name", "sample") == sample:
+                given = [name for name in _OF_SAMPLE if name in options]
+                return tuple(part for name in given for part in (name, options[name]))
+        return ("--tokens", "AS_BEFORE")
+
+
+def remedy_of(group: CheckpointGroup, array: str, past: Past, suite: str = "") -> Remedy:
     """The extraction that makes a checkpoint's array, or its head, again.
 
     suite: whose texts; all for an empty one. A pooling is always named, as extract would add
@@ -64,9 +98,9 @@ def remedy_of(group: CheckpointGroup, array: str, suite: str = "") -> Remedy:
     of_suite = ("--suite", suite) if suite else ()
     return Remedy(
         store=group.storage.url,
-        model=group.model,
+        model=past.model(group.model),
         settings=_settings(group),
-        texts=_options_of_sample(group, sample) if sample else of_suite,
+        texts=past.options_of_sample(sample) if sample else of_suite,
         sample=sample,
         checkpoints=(group.checkpoint,),
         poolings=(named,) if named else tuple(group.poolings()[:1]) or ("mean",),
@@ -118,15 +152,3 @@ def _settings(group: CheckpointGroup) -> tuple[str, ...]:
     if spec.precision != EXACT:
         options += ["--precision", spec.precision]
     return tuple(options)
-
-
-def _options_of_sample(group: CheckpointGroup, sample: str) -> tuple[str, ...]:
-    """What chose the texts of a sample, as the run log has it; otherwise a place to fill in."""
-    for event in reversed(run_events(group.storage)):
-        command = event.get("command", []) if event["event"] == "started" else []
-        options = dict(pairwise(command))
-        if "--tokens" in options and options.get("--tokens-name", "sample") == sample:
-            return tuple(
-                part for name in _OF_SAMPLE if name in options for part in (name, options[name])
-            )
-    return ("--tokens", "AS_BEFORE")

@@ -18,6 +18,7 @@ from actstore.store.verify.judging import Judge
 from actstore.store.verify.ledgers import Recorded, recorded
 from actstore.store.verify.mending import mend
 from actstore.store.verify.places import find_places
+from actstore.store.verify.remedies import Past
 from actstore.store.verify.report import Note, VerifyReport
 from actstore.store.verify.shards import ShardChecks
 from actstore.store.verify.strays import ownerless, strangers, unfinished, unrecorded
@@ -54,8 +55,8 @@ def verify_store(
     ]
     damaged = list(_damaged(checks, threads or _width(store.storage)))
     committed = {key: shards for one in held for key, shards in one.by_array().items()}
-    users = Users(store)
-    problems = Judge(store.url, users, committed).problems([found for _, found in damaged])
+    users, past = Users(store), Past(store.storage)
+    problems = Judge(store.url, users, past, committed).problems([found for _, found in damaged])
     commits = [commit for one in held for commit in one.commits]
     return VerifyReport(
         n_shards=len(commits),
@@ -63,7 +64,7 @@ def verify_store(
         n_heads=sum(one.group.has_head() for one in held),
         n_lenses=sum(len(one.group.lenses()) for one in held),
         problems=problems,
-        notes=tuple(_notes(store, held, everything=everything)),
+        notes=tuple(_notes(store, held, past, everything=everything)),
         suites=users.suites if problems else {},
         repaired=mend(store.storage, damaged) if repair else (),
     )
@@ -83,9 +84,11 @@ def _damaged(checks: Sequence[Check], threads: int) -> Iterator[tuple[Check, Fou
             yield from ((check, one) for one in found)
 
 
-def _notes(store: Store, held: Sequence[Recorded], *, everything: bool) -> Iterator[Note]:
+def _notes(
+    store: Store, held: Sequence[Recorded], past: Past, *, everything: bool
+) -> Iterator[Note]:
     for one in held:
-        yield from unrecorded(one)
+        yield from unrecorded(one, past)
     if everything:
         yield from unfinished(store.storage)
         objects = store.storage.objects("")

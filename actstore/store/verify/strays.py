@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from actstore.store.storage import Storage, StoredObject
 from actstore.store.sweeping import leftovers
 from actstore.store.verify.ledgers import Recorded
-from actstore.store.verify.remedies import remedy_of
+from actstore.store.verify.remedies import Past, remedy_of
 from actstore.store.verify.report import Note
 from actstore.store.verify.shards import shard_key_of
 from actstore.store.zarr_metadata import DOCUMENT
@@ -74,7 +74,7 @@ def unfinished(storage: Storage) -> Iterator[Note]:
         yield Note(what, len(left), left[0].key)
 
 
-def unrecorded(held: Recorded) -> Iterator[Note]:
+def unrecorded(held: Recorded, past: Past) -> Iterator[Note]:
     """Shards of a checkpoint without a commit record, which count as to do, by array.
 
     A killed writer leaves one or a few, and those that are at work have some; more are there if the
@@ -85,7 +85,7 @@ def unrecorded(held: Recorded) -> Iterator[Note]:
     for array in [*(f"{p}_pool" for p in group.poolings()), *group.text_values(), *samples]:
         left = sorted(s for s in group.ledger.present(array) if (array, s) not in done)
         if left:
-            command = remedy_of(group, array).command(marked=True)
+            command = remedy_of(group, array, past).command(marked=True)
             what = (
                 f"shards of {array} of {group.model} at {group.checkpoint} without a commit "
                 "record: what a killed or a working run leaves, or the ledger has lost lines. They "
