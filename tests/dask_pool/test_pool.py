@@ -207,6 +207,16 @@ def test_workers_that_do_not_reach_the_store_are_named(needs: WorkerNeeds, tmp_p
         check_workers(pool.client, needs)
 
 
+def test_workers_reach_a_store_in_a_bucket_or_are_named(bucket: str) -> None:
+    store = create_store(f"{bucket}/small.zarr")
+    needs = WorkerNeeds(store.absolute_url)
+    with dask_pool(here(1), needs) as pool:
+        check_workers(pool.client, needs)
+        elsewhere = Elsewhere(pool.client, lambda: store.storage.delete("zarr.json"))
+        with pytest.raises(InvalidInputError, match=rf"does not reach {needs.store}: .*zarr.json"):
+            check_workers(elsewhere, needs)
+
+
 @dataclass
 class Elsewhere:
     """A client whose workers are where something else has happened."""

@@ -139,6 +139,19 @@ def test_names_are_no_paths(line: str, key: str, value: str, tmp_path: Path) -> 
     assert getattr(load_experiment(_file(tmp_path, text)), key) == value
 
 
+def test_a_store_in_a_bucket_stays_and_its_report_is_beside_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB", "lab")
+    file = _file(tmp_path, _SMALL.replace("s.zarr", "s3://$LAB/deep/s.zarr"))
+    made = load_experiment(file)
+    assert made.store == "s3://lab/deep/s.zarr"
+    assert made.report_path == tmp_path / "small.html"
+    assert load_experiment(file, ["report.out=pages/a.html"]).report_path == (
+        tmp_path / "pages" / "a.html"
+    )
+
+
 def test_variables_and_homes_are_expanded_in_paths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
