@@ -27,8 +27,8 @@ from actstore.store.texts import TextTable
 from actstore.store.tokens import TokenisedText, TokenSample, begin_token_sample
 from actstore.store.zarr_metadata import (
     DOCUMENT,
-    consolidated_damage,
     document_damage,
+    group_damage,
     read_array,
     read_attributes,
     sharded_array,
@@ -304,7 +304,7 @@ class CheckpointGroup:
             yield Damage(join(self.prefix, DOCUMENT), what, remade=False)
         for prefix, document in self._documents():
             yield from document_damage(self.storage, prefix, document, self.texts.end())
-        yield from consolidated_damage(self.storage, self.prefix)
+        yield from group_damage(self.storage, self.prefix)
         prefix = join(self.prefix, schema.LAYER.name)
         try:
             if read_array(self.storage, prefix).tolist() != [*self.layers]:

@@ -18,11 +18,11 @@ from actstore.store.storage import Storage, join
 from actstore.store.zarr_metadata import (
     DOCUMENT,
     array_digest,
-    check_chunks,
     read_array,
     read_attributes,
     write_array,
     write_group,
+    wrong_chunk,
 )
 
 _ROWS_PER_CHUNK = 4096
@@ -64,7 +64,7 @@ def _read(storage: Storage, prefix: str, told: str) -> Floats:
     try:
         values: Floats = read_array(storage, prefix)
     except CorruptShardError as error:
-        raise _damaged(str(error)) from error
+        raise _damaged(f"{prefix} fails its crc32c") from error
     if array_digest(values) != told:
         raise _damaged(f"{prefix} is not the array that was written there")
     return values
@@ -72,10 +72,8 @@ def _read(storage: Storage, prefix: str, told: str) -> Floats:
 
 def _require_chunks(storage: Storage, prefix: str) -> None:
     """Raise CorruptShardError unless every chunk is there, in its size."""
-    try:
-        check_chunks(storage, prefix)
-    except CorruptShardError as error:
-        raise _damaged(str(error)) from error
+    if wrong := wrong_chunk(storage, prefix):
+        raise _damaged(wrong)
 
 
 def _damaged(what: str) -> CorruptShardError:

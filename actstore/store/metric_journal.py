@@ -66,7 +66,7 @@ def record_metrics(storage: Storage, records: Sequence[MetricRecord]) -> None:
 
 def metric_table(storage: Storage) -> pd.DataFrame:
     """One row a (model, checkpoint, layer, metric, source), the latest value."""
-    records: list[dict[str, Any]] = [_completed(one) for one in read_records(storage, _METRICS)]
+    records = [{**_OPTIONAL, **one} for one in read_records(storage, _METRICS)]
     if not records:
         return pd.DataFrame(columns=_COLUMNS)
     table = pd.DataFrame(records).drop_duplicates(_KEY, keep="last")
@@ -137,13 +137,6 @@ def _values_of(storage: Storage, record: Any) -> xr.DataArray:
         coords={"checkpoint": [record.checkpoint], "layer": [record.layer], "text": kept["row"]},
         attrs={"unit": record.unit, "definition": record.definition},
     )
-
-
-def _completed(record: dict[str, Any]) -> dict[str, Any]:
-    """A record with all fields: earlier versions wrote some of them among the parameters."""
-    parameters = record.get("parameters", {})
-    told = {name: parameters.get(name, "") for name in ("unit", "inputs")}
-    return {**_OPTIONAL, "parameters": {}, **told, **record}
 
 
 def _names(column: pd.Series) -> list[str]:

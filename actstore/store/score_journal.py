@@ -24,6 +24,7 @@ from actstore.errors import CorruptShardError
 from actstore.refs import look_up
 from actstore.store.journal import Json, append_records, journals, read_records
 from actstore.store.results import EvaluationFailure, ScoreRecord, in_training_order
+from actstore.store.sealing import read_sealed_json, sealed_json
 from actstore.store.storage import Storage, join
 
 _SCORES = "scores/journal"
@@ -56,7 +57,7 @@ _TYPES = pa.schema(
 )
 _PARSE = pj.ParseOptions(
     explicit_schema=_TYPES,
-    unexpected_field_behavior="ignore",  # journals once held the leaves too
+    unexpected_field_behavior="ignore",
 )
 _READ = pj.ReadOptions(use_threads=False, block_size=1 << 24)
 _FAILURE_KEY = [*UNIT, "task"]
@@ -104,7 +105,7 @@ def score_environments(storage: Storage) -> dict[str, dict[str, Any]]:
     """What scores were computed in, by what the column `environment` of the score table says."""
     names = [name for name in storage.names(_ENVIRONMENTS) if name.endswith(".json")]
     return {
-        name.removesuffix(".json"): json.loads(storage.read(join(_ENVIRONMENTS, name)))
+        name.removesuffix(".json"): read_sealed_json(storage, join(_ENVIRONMENTS, name))
         for name in names
     }
 
@@ -134,7 +135,7 @@ def failure_table(storage: Storage) -> pd.DataFrame:
 
 def _score_rows(storage: Storage) -> pd.DataFrame:
     """The score table and, first, the time of each row, `at`."""
-    tables = [_parsed(key, data) for key, data in journals(storage, _SCORES)]
+    tables = [_parsed(key, data) for key, data in _journals(storage, _SCORES)]
     table: pd.DataFrame = pa.concat_tables([_TYPES.empty_table(), *tables]).to_pandas()
     table = table.sort_values("at", kind="stable").drop_duplicates(SCORE_KEY, keep="last")
     table = in_training_order(table, SCORE_KEY)
@@ -142,27 +143,29 @@ def _score_rows(storage: Storage) -> pd.DataFrame:
     return table
 
 
+def _journals(storage: Storage, folder: str) -> Iterator[tuple[str, bytes]]:
+    """As `journals`, with what to do about a damaged one."""
+    try:
+        yield from journals(storage, folder)
+    except CorruptShardError as error:
+        raise _damaged(folder, error) from error
+
+
 def _parsed(key: str, data: bytes) -> pa.Table:
-    """Lines as a table. What older journals lack is an empty string."""
+    """Lines as a table."""
     try:
         table = pj.read_json(io.BytesIO(data), read_options=_READ, parse_options=_PARSE)
     except pa.ArrowInvalid as error:
         raise _damaged(key, error) from error
-    table = table.select(_TYPES.names)
-    for name in ("transform", "environment"):
-        filled = table[name].fill_null("")
-        table = table.set_column(table.schema.get_field_index(name), name, filled)
-    return table
+    return table.select(_TYPES.names)
 
 
 def _leaf_records(storage: Storage, task: str) -> Iterator[dict[str, Any]]:
-    """Key, time and leaves of every line about a task, oldest journal layout included."""
+    """Key, time and leaves of every line about a task."""
     named = json.dumps({"task": task})[1:-1].encode()
-    for folder in (_SCORES, _LEAVES):
-        for key, data in journals(storage, folder):
-            for line in _lines_with(named, data):
-                if b'"scores": {' in line:
-                    yield _leaf_record(key, line)
+    for key, data in _journals(storage, _LEAVES):
+        for line in _lines_with(named, data):
+            yield _leaf_record(key, line)
 
 
 def _lines_with(word: bytes, data: bytes) -> Iterator[bytes]:
@@ -176,7 +179,7 @@ def _lines_with(word: bytes, data: bytes) -> Iterator[bytes]:
 
 def _leaf_record(key: str, line: bytes) -> dict[str, Any]:
     try:
-        record = {"transform": "", **json.loads(line)}
+        record = json.loads(line)
     except ValueError as error:
         raise _damaged(key, error) from error
     return {**{name: record[name] for name in ("at", *SCORE_KEY)}, **record["scores"]}
@@ -184,8 +187,9 @@ def _leaf_record(key: str, line: bytes) -> dict[str, Any]:
 
 def _damaged(key: str, error: Exception) -> CorruptShardError:
     return CorruptShardError(
-        f"{key} is damaged: {error}. Restore it from a copy, or delete it: the scores that only it "
-        "records are then computed again by actstore eval."
+        f"{key} is damaged: {error}. Restore it from a copy, or remove the damaged lines with "
+        "actstore verify STORE --repair: the scores that only they record are then computed again "
+        "by actstore eval."
     )
 
 
@@ -198,5 +202,5 @@ def _keep_environment(storage: Storage, environment: Mapping[str, Json]) -> str:
     key = join(_ENVIRONMENTS, f"{digest}.json")
     if not storage.exists(key):
         with suppress(FileExistsError):
-            storage.create(key, data)
+            storage.create(key, sealed_json(key, environment))
     return digest

@@ -25,11 +25,11 @@ from actstore.store.storage import join
 from actstore.store.zarr_metadata import (
     DOCUMENT,
     array_digest,
-    check_chunks,
     read_array,
     read_attributes,
     write_array,
     write_group,
+    wrong_chunk,
 )
 
 if TYPE_CHECKING:
@@ -171,17 +171,23 @@ class TokenSample:
         found = False
         for name in AXES:
             prefix = join(self.prefix, name)
-            try:
-                if quick:
-                    check_chunks(self._ledger.storage, prefix)
-                else:
-                    self._read(name)
-            except CorruptShardError as error:
+            wrong = wrong_chunk(self._ledger.storage, prefix)
+            if not wrong and not quick:
+                wrong = self._wrong(name)
+            if wrong:
                 found = True
-                yield Damage(join(prefix, DOCUMENT), str(error), remade=True)
+                yield Damage(join(prefix, DOCUMENT), wrong, remade=True)
         if found:
             key = join(self.prefix, DOCUMENT)
             yield Damage(key, "it is of a sample whose labels are damaged", remade=True)
+
+    def _wrong(self, name: str) -> str:
+        """What is wrong with a label of all tokens; empty for nothing."""
+        try:
+            self._read(name)
+        except CorruptShardError as error:
+            return str(error)
+        return ""
 
     def _read(self, name: str) -> NDArray[Any]:
         """A label of all tokens. Raises CorruptShardError unless it is what was written."""

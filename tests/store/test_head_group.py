@@ -200,5 +200,6 @@ def test_a_head_without_digests_is_found(tmp_path: Path) -> None:
     attributes = read_attributes(store.storage, prefix)
     del attributes["digests"]
     write_group(store.storage, prefix, attributes)
+    group_of(store, "step1").begin_poolings(())
     (problem,) = verify_store(store, quick=True).problems
     assert "has no digests" in problem.what

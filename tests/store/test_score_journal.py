@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -47,16 +46,6 @@ def store(tmp_path: Path) -> Store:
 def journal(store: Store, folder: str = "journal") -> Path:
     (path,) = (store.path / "scores" / folder).glob("*.jsonl")
     return path
-
-
-def write_as_before(store: Store, *records: ScoreRecord) -> None:
-    """The first layout: leaves in the score's own line, no transform, no environment."""
-    lines = [{"at": 1.5, **asdict(record)} for record in records]
-    for line in lines:
-        del line["transform"], line["environment"]
-    path = store.path / "scores" / "journal" / "old.jsonl"
-    path.parent.mkdir()
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def test_scores_are_one_row_a_unit_and_the_latest_counts(store: Store) -> None:
@@ -110,23 +99,11 @@ def test_leaves_are_those_of_the_score_that_counts(store: Store) -> None:
 
 def test_leaves_of_a_score_that_was_never_committed_do_not_count(store: Store) -> None:
     store.record_scores([SCORE])
-    orphan = {**json.loads(journal(store, "leaves").read_text()), "scores": {"cosine_spearman": 9}}
-    with journal(store, "leaves").open("a") as file:
-        file.write(json.dumps({**orphan, "at": orphan["at"] + 1}) + "\n")
+    kept = journal(store)
+    lines = kept.read_bytes()
+    store.record_scores([replace(SCORE, scores={"cosine_spearman": 9.0})])
+    kept.write_bytes(lines)  # as a process leaves it that is killed between the two journals
     assert store.score_leaves("STS12")["cosine_spearman"].tolist() == [0.5]
-
-
-def test_journals_of_the_first_layout_are_read_and_newer_scores_replace_theirs(
-    store: Store,
-) -> None:
-    write_as_before(store, SCORE, replace(SCORE, layer=0))
-    assert store.scores()[["layer", "transform", "environment"]].values.tolist() == [
-        [0, "", ""],
-        [1, "", ""],
-    ]
-    store.record_scores([replace(SCORE, main_score=0.75, scores={"cosine_spearman": 0.75})])
-    assert store.scores()["main_score"].tolist() == [0.5, 0.75]
-    assert store.score_leaves("STS12")["cosine_spearman"].tolist() == [0.5, 0.75]
 
 
 def test_a_torn_last_line_is_no_score_and_a_damaged_one_is_an_error(store: Store) -> None:
@@ -135,9 +112,18 @@ def test_a_torn_last_line_is_no_score_and_a_damaged_one_is_an_error(store: Store
     whole = path.read_text()
     path.write_text(whole + whole[:40])
     assert len(store.scores()) == 1
-    path.write_text(whole[:40] + "\n" + whole)
+    path.write_text(whole.replace("0.5", "0.6"))
     with pytest.raises(CorruptShardError, match=r"scores/journal/.* is damaged.*actstore eval"):
         store.scores()
+
+
+def test_damaged_leaves_are_an_error(store: Store) -> None:
+    store.record_scores([SCORE])
+    path = journal(store, "leaves")
+    path.write_text(path.read_text().replace("0.25", "0.26"))
+    assert len(store.scores()) == 1
+    with pytest.raises(CorruptShardError, match=r"scores/leaves/.* is damaged.*actstore eval"):
+        store.score_leaves("STS12")
 
 
 def test_an_environment_is_stored_once_and_found_by_its_name(store: Store) -> None:
