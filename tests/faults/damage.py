@@ -108,6 +108,15 @@ class Damager:
         return {key: self._whole[other], other: self._whole[key]}
 
     def stale(self, key: str, kind: str, random: Random) -> dict[str, bytes | None]:
+        """Of the store of another plan; of a journal or experiment, from earlier in this one.
+
+        Nothing in a line of scores, or in an experiment, says which store it was made for.
+        """
+        if kind in ("text ledger", "scores", "metrics", "experiments"):
+            lines = self._whole[key].splitlines(keepends=True)
+            return {
+                key: b"".join(lines[: random.randrange(len(lines))] if len(lines) > 1 else lines)
+            }
         path = self._other / key
         return {key: path.read_bytes() if path.exists() else self._whole[key]}
 

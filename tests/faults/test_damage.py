@@ -96,7 +96,7 @@ def _unnamed(root: Path, trial: Trial) -> Iterator[str]:
     except Exception as error:
         yield f"verify fails: {error!r}"
         return
-    lost = trial.damage in ("truncation", "zero length", "deletion")
+    lost = trial.damage in ("truncation", "zero length", "deletion", "stale copy")
     if (lost and trial.kind in JOURNALS) or (trial.damage == "deletion" and trial.kind in TABLES):
         return
     named = {one.key for one in report.problems} | {note.example for note in report.notes}
