@@ -11,10 +11,12 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -68,10 +70,15 @@ def upload_hub(monkeypatch: pytest.MonkeyPatch, *, token: str | None = TOKEN) ->
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    url = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr("huggingface_hub.utils._headers.get_token", lambda: token)
+    at_once = SimpleNamespace(sleep=lambda seconds: None, time=time.time)
+    monkeypatch.setattr("huggingface_hub.utils._http.time", at_once)  # it waits between tries
     try:
         yield hub
     finally:
@@ -159,7 +166,7 @@ class _Answering(BaseHTTPRequestHandler):
         if not self._may_write():
             return
         if name in self.hub.repos:
-            self._error(409, "Conflict")
+            self.send({"url": f"{constants.ENDPOINT}/datasets/{name}"}, status=409)
             return
         repo = self.hub.repos[name] = Repo(private=asked.get("visibility") == "private")
         repo.commit("main", {".gitattributes": b"*.npz filter=lfs\n"})

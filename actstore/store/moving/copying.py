@@ -85,8 +85,9 @@ def require_sound(store: Store) -> None:
     problems = verify_store(open_store(store.url)).problems
     if problems:
         raise CorruptShardError(
-            f"{store.url} is damaged in {len(problems)} places. "
-            f"Run: actstore verify {store.url} --repair, then the same command again."
+            f"{store.url} is damaged in {len(problems)} places, the first: {problems[0].key} "
+            f"({problems[0].what}). Run: actstore verify {store.url} --repair, then the same "
+            "command again."
         )
 
 

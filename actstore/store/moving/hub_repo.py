@@ -96,48 +96,53 @@ class DatasetRepo:
 @contextmanager
 def hub_errors(repo: DatasetRepo) -> Iterator[None]:
     """The hub's errors as ours: who is not known, what is not there, who does not answer."""
-    from huggingface_hub import errors
-
-    place = f"the dataset {repo.name} on the Hugging Face hub"
     try:
         yield
     except ActstoreError:
         raise
-    except errors.LocalTokenNotFoundError as error:
-        raise _denied(place, "no token is set") from error
-    except errors.GatedRepoError as error:
-        raise _denied(place, "its owner has to let you in, see its page") from error
-    except errors.RevisionNotFoundError as error:
-        raise UnknownNameError(
-            f"{place} has no revision {repo.revision!r}. Check --revision"
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise UnknownNameError(
-            f"There is no {place.removeprefix('the ')}, or it is private and you are not known. "
-            "Check the name (USER/NAME); log in: hf auth login"
-        ) from error
-    except errors.HFValidationError as error:
-        raise InvalidInputError(f"{repo.name!r} is no name of a repository: {error}") from error
-    except errors.HfHubHTTPError as error:
-        if error.response.status_code in _DENIED:
-            raise _denied(place, "your token does not allow it") from error
-        raise StorageError(f"{place} failed: {error}. Run the same command again.") from error
-    except (errors.LocalEntryNotFoundError, errors.FileMetadataError, ConnectionError) as error:
-        raise _unreachable(place, error) from error
-    except Exception as error:  # the client's own errors of the network
-        if type(error).__module__.startswith("httpx"):
-            raise _unreachable(place, error) from error
-        raise
+    except Exception as error:
+        told = _as_ours(repo, error)
+        if told is None and error.__cause__ is not None:  # of an upload in a thread
+            told = _as_ours(repo, error.__cause__)
+        if told is None:
+            raise
+        raise told from error
+
+
+def _as_ours(repo: DatasetRepo, error: BaseException) -> ActstoreError | None:
+    """An error of the hub or its client in our words; None for any other."""
+    from huggingface_hub import errors
+
+    place = f"the dataset {repo.name} on the Hugging Face hub"
+    unreachable = (errors.LocalEntryNotFoundError, errors.FileMetadataError, ConnectionError)
+    match error:
+        case errors.LocalTokenNotFoundError():
+            return _denied(place, "no token is set")
+        case errors.GatedRepoError():
+            return _denied(place, "its owner has to let you in, see its page")
+        case errors.RevisionNotFoundError():
+            return UnknownNameError(f"{place} has no revision {repo.revision!r}. See --revision")
+        case errors.RepositoryNotFoundError():
+            return UnknownNameError(
+                f"There is no dataset {repo.name} on the Hugging Face hub, or it is private and "
+                "you are not known. Check the name (USER/NAME); log in: hf auth login"
+            )
+        case errors.HFValidationError():
+            return InvalidInputError(f"{repo.name!r} is no name of a repository: {error}")
+        case errors.HfHubHTTPError() if error.response.status_code in _DENIED:
+            return _denied(place, "your token does not allow it")
+        case errors.HfHubHTTPError():
+            return StorageError(f"{place} failed: {error}. Run the same command again.")
+    # The client's own errors of the network have no common base that it exports.
+    if isinstance(error, unreachable) or type(error).__module__.startswith("httpx"):
+        return StorageError(
+            f"{place} does not answer: {error or type(error).__name__}. Run the same command "
+            "again: what was sent stays."
+        )
+    return None
 
 
 def _denied(place: str, why: str) -> InvalidInputError:
     return InvalidInputError(
         f"{place} cannot be used: {why}. Log in with a token that may write: hf auth login"
-    )
-
-
-def _unreachable(place: str, error: Exception) -> StorageError:
-    return StorageError(
-        f"{place} does not answer: {error or type(error).__name__}. Run the same command again: "
-        "what was sent stays."
     )

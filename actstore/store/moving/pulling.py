@@ -114,11 +114,11 @@ def _bring(
     objects: Sequence[RepoObject],
     advance: Callable[[int], None],
 ) -> None:
-    from huggingface_hub import hf_hub_download
+    client = repo.api
 
     def bring(one: RepoObject) -> None:
         with hub_errors(repo):
-            hf_hub_download(
+            client.hf_hub_download(
                 repo.name,
                 one.key,
                 repo_type=DATASET,

@@ -12,8 +12,9 @@ from actstore.store.describe import describe_store
 from actstore.store.moving.card import UNKNOWN_LICENCE, dataset_card
 from actstore.store.moving.hub_repo import DATASET, MAIN, DatasetRepo, RepoObject, hub_errors
 from actstore.store.moving.objects import rank
-from actstore.store.storage import LocalStorage, Storage, StoredObject
+from actstore.store.storage import LocalStorage, Storage, StoredObject, join
 from actstore.store.store import Store
+from actstore.store.zarr_metadata import DOCUMENT
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd
@@ -97,7 +98,10 @@ def push(store: Store, request: PushRequest) -> PushReport:
 def sent_objects(storage: Storage, *, results: bool) -> list[StoredObject]:
     """The objects of a store that are sent, in order."""
     left_out = _OF_THIS_PLACE if results else (*_OF_THIS_PLACE, *_RESULTS)
-    objects = (one for one in storage.objects("") if not one.key.startswith(left_out))
+    folders = {join(prefix.rstrip("/"), DOCUMENT) for prefix in left_out}  # empty ones are sent
+    objects = (
+        one for one in storage.objects("") if one.key in folders or not one.key.startswith(left_out)
+    )
     return sorted(objects, key=lambda one: rank(one.key))
 
 

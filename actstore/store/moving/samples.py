@@ -17,6 +17,7 @@ from actstore.store.moving.relaying import size_of_rows, stats_like
 from actstore.store.moving.rows import RowMap, Rows
 from actstore.store.moving.shards import copy_shards
 from actstore.store.tokens import TokenisedText, TokenSample
+from actstore.store.zarr_metadata import write_group
 
 Advance = Callable[[int], None]
 
@@ -90,7 +91,9 @@ def move_lenses(
         if name in target.lenses():
             continue
         if source.spec.digest() == target.spec.digest() and _same_rows(source, name, rows):
-            copy_below(source.storage, target.storage, lens_prefix(source, name), advance)
+            prefix = lens_prefix(source, name)
+            write_group(target.storage, prefix.rpartition("/")[0], {})
+            copy_below(source.storage, target.storage, prefix, advance)
         else:
             left.append(name)
     return left

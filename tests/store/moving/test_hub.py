@@ -18,6 +18,9 @@ from tests.store.moving.full_store import full_store, readings
 from tests.support.upload_hub import Hub, upload_hub
 
 REPO = "someone/states"
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Use 'content=:DeprecationWarning"  # huggingface_hub 2.4 uploads so itself
+)
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +70,16 @@ def test_the_card_says_what_is_in_it_and_how_to_open_it(full: Store, hub: Hub) -
     assert "Not stated" in hub.repos[REPO].files()["README.md"].decode()
 
 
-def test_leases_and_run_logs_stay_and_results_if_asked(full: Store, hub: Hub) -> None:
+def test_leases_and_run_logs_stay_and_results_if_asked(
+    full: Store, hub: Hub, tmp_path: Path
+) -> None:
     full.storage.create("runs/log.jsonl", b"{}\n")
     push(full, PushRequest(repo=REPO, results=False, private=True))
     names = hub.repos[REPO].files()
-    assert not [name for name in names if name.startswith(("runs/", "leases/", "scores/"))]
+    left_out = [name for name in names if name.startswith(("runs/", "leases/", "scores/"))]
+    assert {name.rpartition("/")[2] for name in left_out} == {"zarr.json"}
+    pull(REPO, str(tmp_path / "pulled.zarr"))
+    assert open_store(tmp_path / "pulled.zarr").scores().empty
     assert hub.repos[REPO].private
 
 
