@@ -23,7 +23,7 @@ from actstore.store.damage import Damage
 from actstore.store.journal import Json
 from actstore.store.ledger import digest
 from actstore.store.sealing import read_sealed_json, seal_damage, sealed_json
-from actstore.store.storage import Buffer, Storage, join
+from actstore.store.storage import Buffer, Storage, each, join
 
 _TASKS = "tasks"
 _SUITES = "suites"
@@ -91,7 +91,9 @@ def write_task(
 
 def tasks(storage: Storage) -> list[str]:
     """The tasks that are frozen in a store."""
-    return [n for n in storage.names(_TASKS) if storage.exists(_manifest_key(n))]
+    names = storage.names(_TASKS)
+    frozen = each(storage, lambda name: storage.exists(_manifest_key(name)), names)
+    return [name for name, is_frozen in zip(names, frozen, strict=True) if is_frozen]
 
 
 def task(storage: Storage, name: str) -> TaskBundle:
@@ -99,7 +101,8 @@ def task(storage: Storage, name: str) -> TaskBundle:
     listing = (
         f"List: actstore info {storage.url}. Add: actstore collect {storage.url} --suite {name}"
     )
-    look_up("task in this store", name, tasks(storage), listing)
+    if not name or not storage.exists(_manifest_key(name)):
+        look_up("task in this store", name, tasks(storage), listing)
     manifest = read_sealed_json(storage, _manifest_key(name))
     files = manifest.pop(_FILES)
     return TaskBundle(storage, name, manifest, files)

@@ -81,9 +81,10 @@ def plan_evaluation(store: Store, request: EvaluationRequest) -> EvaluationPlan:
     names = store.select_checkpoints(request.model, request.checkpoints)
     groups = store.checkpoint_groups(request.model, names)
     wanted = [_wanted(group, request) for group in groups]
+    collected = store.tasks()
     units: list[Unit] = []
     for place, task in enumerate(suite.tasks):
-        bundle = _collected(store, suite, task)
+        bundle = _collected(store, suite, task, collected)
         for one in wanted:
             _require_states(bundle, one)
         states: Sequence[_States] = [(one, found) for one in wanted for found in one.fits]
@@ -150,10 +151,12 @@ def _inputs_digest(
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _collected(store: Store, suite: Suite, task: TaskSelection) -> TaskBundle:
+def _collected(
+    store: Store, suite: Suite, task: TaskSelection, collected: Sequence[str]
+) -> TaskBundle:
     """A task's bundle, which must cover the splits and subsets asked for."""
     add = f"Collect it: actstore collect {store.url} --suite {suite.name!r}"
-    look_up("collected task in this store", task.name, store.tasks(), add)
+    look_up("collected task in this store", task.name, collected, add)
     bundle = store.task(task.name)
     selection = TaskSelection.from_json(bundle.manifest["selection"])
     missing = {*task.splits, *task.subsets} - {*selection.splits, *selection.subsets}
