@@ -251,8 +251,11 @@ class _Worker:
             yield job, lease
 
     def _commit(self, one: Outline, job: ShardJob, extracted: Extracted, lease: Lease) -> None:
-        """In the committing thread. A worker that took the shard over commits it itself."""
-        if lease.lost:
+        """In the committing thread, also where another worker took the shard over meanwhile.
+
+        Else two whose clocks differ by more than a lease could take it from each other for ever.
+        """
+        if lease.lost and job.done():
             return
         extracted.commit()
         lease.release()
