@@ -11,6 +11,7 @@ import pytest
 
 from actstore.store.storage import Storage, open_storage
 from actstore.store.storage.contract import CONTENTS, ReadableContract, StorageContract
+from tests.support.reading_hub import REPO, reading_hub
 from tests.support.web_server import web_server
 
 
@@ -65,3 +66,11 @@ class TestWeb(ReadableContract):
             local.create(key, data)
         with web_server(tmp_path) as url:
             yield open_storage(f"{url}/s.zarr")
+
+
+class TestHub(ReadableContract):
+    @pytest.fixture
+    def filled(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
+        files = {f"s.zarr/{key}": data for key, data in CONTENTS.items()}
+        with reading_hub(monkeypatch, files):
+            yield open_storage(f"hf://datasets/{REPO}/s.zarr")
