@@ -10,7 +10,6 @@ import typer
 
 from actstore.cli import app
 from actstore.errors import ActstoreError, StoppedError
-from actstore.store.storage.failures import remedy
 
 _EXTRAS = {
     "torch": "extract",
@@ -59,6 +58,8 @@ def _what_to_install(error: ModuleNotFoundError) -> str:
 
 
 def _what_the_system_says(error: OSError) -> str:
+    from actstore.store.storage.failures import remedy  # zarr and pandas come with it
+
     what = f"{error.filename or 'The system'}: {error.strerror or error}."
     return " ".join([what, *filter(None, [remedy(error.errno)])])
 
