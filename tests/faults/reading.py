@@ -39,7 +39,7 @@ def questions() -> Iterator[Question]:
     yield "view set", lambda s: _bytes(s.view_set("small").rows)
     yield "sources of views", lambda s: _bytes(s.view_set("small").source_rows)
     yield "scores", lambda s: _lines(s.scores())
-    yield "leaves", lambda s: _lines(s.score_leaves("Near"))
+    yield "leaves", lambda s: _cells(s.score_leaves("Near"))
     yield "metrics", lambda s: _lines(s.metric_table())
     yield "metric values", lambda s: _bytes(s.metric_values(MODEL, "curvature").values)
     yield "experiments", lambda s: [one.yaml for one in s.experiments()]
@@ -105,3 +105,13 @@ def _bytes(values: Any) -> tuple[str, bytes]:
 
 def _lines(table: Any) -> list[str]:
     return [repr(line) for line in table.to_dict("records")]
+
+
+def _cells(table: Any) -> list[str]:
+    """Every value that there is, with what it is of."""
+    return [
+        f"{line['checkpoint']} {line['layer']} {name}: {value!r}"
+        for line in table.to_dict("records")
+        for name, value in line.items()
+        if value == value  # not NaN, which stands for none
+    ]

@@ -67,7 +67,8 @@ def model_checks(store: Store, place: Place, *, quick: bool) -> Iterator[Check]:
 
 def group_checks(group: CheckpointGroup, *, quick: bool) -> Iterator[Check]:
     """What a checkpoint has besides shards."""
-    yield _check("checkpoint", partial(group.damage, quick=quick), group)
+    document = join(group.prefix, DOCUMENT)
+    yield _check("checkpoint", partial(group.damage, quick=quick), group, key=document)
     inside = {"ledger": True, "tokens": group.token_samples(), "lenses": group.lenses()}
     folders = [join(group.prefix, name) for name, there in inside.items() if there]
     yield _check(FOLDERS, partial(_of_folders, group.storage, folders), group)
@@ -75,8 +76,9 @@ def group_checks(group: CheckpointGroup, *, quick: bool) -> Iterator[Check]:
     for folder in (ledger.folder, ledger.removed_folder):
         yield _check("ledger", partial(journal.damage, ledger.storage, folder), group)
     for name in group.token_samples():
-        sample = f"tokens/{name}"
-        yield _check(sample, lambda n=name: group.token_sample(n).damage(quick=quick), group)  # type: ignore[misc]
+        find = partial(_of_sample, group, name, quick=quick)
+        document = join(group.prefix, "tokens", name, DOCUMENT)
+        yield _check(f"tokens/{name}", find, group, key=document)
     if group.has_head():
         yield _check("head", partial(_head, group, quick=quick), group)
     for name in group.lenses():
@@ -90,10 +92,12 @@ def _check(
     *,
     model: str = "",
     command: str = "",
+    key: str = "",
 ) -> Check:
     """group: the checkpoint whose extraction makes it again, and which it belongs to.
 
-    model: that it belongs to, where it is no checkpoint's.
+    model: that it belongs to, where it is no checkpoint's. key: of what cannot be read where
+    looking ends with an error.
     """
 
     def found(damage: Damage) -> Found:
@@ -103,7 +107,7 @@ def _check(
 
     return Check(
         look=lambda: map(found, find()),
-        unreadable=lambda why: found(Damage(array, why, remade=False)),
+        unreadable=lambda why: found(Damage(key or array, why, remade=False)),
         unit="" if group is None else f"{group.model}/{group.checkpoint}/begin",
     )
 
@@ -116,6 +120,10 @@ def _of_folders(storage: Storage, folders: Iterable[str]) -> Iterator[Damage]:
                 raise ValueError("it is not the document of an empty group")
         except UNREADABLE as error:
             yield Damage(join(folder, DOCUMENT), reason(error), remade=True)
+
+
+def _of_sample(group: CheckpointGroup, name: str, *, quick: bool) -> Iterator[Damage]:
+    yield from group.token_sample(name).damage(quick=quick)
 
 
 def _head(group: CheckpointGroup, *, quick: bool) -> Iterator[Damage]:
