@@ -189,6 +189,10 @@ class Store:
         """The same as ranges, each its first row and the one behind its last. Reads no texts."""
         return self._texts.spans()
 
+    def text_bytes(self) -> int:
+        """UTF-8 bytes of all texts. Reads none."""
+        return self._texts.n_bytes()
+
     def source_rows(self) -> NDArray[np.int64]:
         """All rows whose text is more than a view of others, ascending.
 
@@ -197,7 +201,7 @@ class Store:
         rows, new = self.text_rows(), view_sets.rows_new_with_views(self.storage)
         if not len(new):
             return rows
-        used = [self.task(name).rows() for name in self.tasks()]
+        used = self._rows_of_tasks(self.tasks())
         only_views = np.setdiff1d(new, np.concatenate([np.empty(0, np.int64), *used]))
         return np.setdiff1d(rows, only_views, assume_unique=True)
 
@@ -300,8 +304,10 @@ class Store:
             names = [task["name"] for task in self.suite(suite)["tasks"]]
         else:
             names = [name.strip() for name in suite.split(",")]
-        rows = np.concatenate([self.task(name).rows() for name in names])
-        return np.unique(rows)
+        return np.unique(np.concatenate(self._rows_of_tasks(names)))
+
+    def _rows_of_tasks(self, names: Sequence[str]) -> list[NDArray[np.int64]]:
+        return each(self.storage, lambda name: self.task(name).rows(), names)
 
     def write_suite(self, name: str, definition: Mapping[str, Json]) -> None:
         bundles.write_suite(self.storage, name, definition)
