@@ -60,7 +60,7 @@ class CheckpointGroup:
             precision=self.spec.precision,
         )
         self.lengths = TextLengths(storage, self.model_prefix, self.layout.rows_per_shard)
-        self.ledger = Ledger(storage, prefix)
+        self.ledger = Ledger(storage, prefix, self.spec.digest())
         self._arrays: dict[str, ShardedArray] = {}
         self._values: dict[str, TextValues] = {}
 

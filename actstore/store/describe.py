@@ -56,11 +56,10 @@ class StoreInfo:
 
 def describe_store(store: Store) -> StoreInfo:
     """What a store holds. Reads metadata and ledgers, no states."""
-    texts = store.texts()
     return StoreInfo(
         url=store.url,
-        n_texts=len(texts),
-        text_bytes=int(texts["n_bytes"].sum()),
+        n_texts=sum(stop - start for start, stop in store.text_spans()),
+        text_bytes=store.text_bytes(),
         tasks=tuple(store.tasks()),
         suites=tuple(store.suites()),
         models=tuple(_model(store, name) for name in store.models()),
@@ -89,5 +88,5 @@ def _checkpoint(group: CheckpointGroup) -> CheckpointInfo:
         text_values=tuple(group.text_values()),
         token_samples=tuple(group.token_samples()),
         has_head=group.has_head(),
-        n_bytes=sum(record["bytes"] for record in group.ledger.records()),
+        n_bytes=group.ledger.n_bytes(),
     )

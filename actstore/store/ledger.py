@@ -15,15 +15,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
+import pyarrow as pa
 import xxhash
 
 from actstore.errors import CorruptShardError
-from actstore.store.journal import Json, append_records, read_records
+from actstore.store.distinct import distinct
+from actstore.store.journal import Json, append_records, read_fields, read_records
 from actstore.store.shards import SealedShard, ShardIdentity
 from actstore.store.storage import Buffer, Storage, join
 
 _SHARD = re.compile(r"(?P<checkpoint>models/[^/]+/[^/]+)/(?P<array>.+)/c\.0\.(?P<shard>\d+)(\.0)?")
 """The key of a shard."""
+
+
+_SIZES = pa.schema(
+    [("at", pa.float64()), ("array", pa.string()), ("shard", pa.int64()), ("bytes", pa.int64())]
+)
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,8 @@ class Ledger:
     storage: Storage
     prefix: str
     """The checkpoint's group."""
+    plan: str | None = None
+    """Of the checkpoint: a shard that was made under another is not done. None: any counts."""
 
     @property
     def folder(self) -> str:
@@ -102,11 +111,20 @@ class Ledger:
         records = read_records(self.storage, self.folder)
         return counting(records, read_records(self.storage, self.removed_folder))
 
+    def n_bytes(self) -> int:
+        """Of all shards that are recorded. Makes no object of a record, and checks none."""
+        if self.storage.names(self.removed_folder):
+            return sum(record["bytes"] for record in self.records())
+        table = read_fields(self.storage, self.folder, _SIZES)
+        latest = distinct(table.sort_by([("at", "descending")]), ["array", "shard"])
+        return sum(latest["bytes"].to_pylist())
+
     def committed(self, array: str) -> dict[int, Commit]:
         """The shards of an array that are done, and what was committed."""
         there = self.present(array)
         recorded = (Commit.of(r) for r in self.records() if r["array"] == array)
-        return {commit.shard: commit for commit in recorded if commit.shard in there}
+        counts = [commit for commit in recorded if self.plan in (None, commit.plan)]
+        return {commit.shard: commit for commit in counts if commit.shard in there}
 
     def present(self, array: str) -> set[int]:
         """The shards of an array whose objects exist, recorded or not."""
