@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actstore.errors import CorruptShardError
+from actstore.errors import CorruptShardError, StorageError
 from actstore.store import journal
 from actstore.store.damage import Damage
 from actstore.store.ledger import digest
@@ -91,6 +91,8 @@ class TextParts:
                 return _texts_of(pq.ParquetFile(_File(reader)), rows - part.start)
         except FileNotFoundError:
             raise self.damaged(part.key, "it is missing") from None
+        except StorageError:
+            raise
         except (pa.ArrowException, OSError, ValueError) as error:
             raise self.damaged(part.key, error) from error
 
