@@ -42,7 +42,9 @@ def _read_range(storage: Storage) -> bytes:
     return bytes(buffer)
 
 
-@pytest.mark.parametrize("fault", set(Fault) - {Fault.TWICE}, ids=lambda fault: fault.name)
+@pytest.mark.parametrize(
+    "fault", [fault for fault in Fault if fault is not Fault.TWICE], ids=lambda fault: fault.name
+)
 def test_a_read_that_is_disturbed_gives_the_right_bytes(
     bucket: str, proxy: Proxy, fault: Fault
 ) -> None:
@@ -57,7 +59,9 @@ def test_a_read_that_is_disturbed_gives_the_right_bytes(
     assert proxy.faults == [fault] * 2
 
 
-@pytest.mark.parametrize("fault", set(Fault) - {Fault.SHORT}, ids=lambda fault: fault.name)
+@pytest.mark.parametrize(
+    "fault", [fault for fault in Fault if fault is not Fault.SHORT], ids=lambda fault: fault.name
+)
 def test_a_write_that_is_disturbed_is_done_once(bucket: str, proxy: Proxy, fault: Fault) -> None:
     storage = open_storage(bucket)
     storage.create("source", b"s")
