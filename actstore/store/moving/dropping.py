@@ -10,8 +10,9 @@ from itertools import chain
 from actstore.errors import InvalidInputError
 from actstore.refs import by_training_step, look_up, model_key, model_name, ranges
 from actstore.store.checkpoint import CheckpointGroup
-from actstore.store.journal import read_records
+from actstore.store.journal import journals, read_records
 from actstore.store.leases import Leases, live_leases
+from actstore.store.ledger import Ledger
 from actstore.store.moving.records import remove_records
 from actstore.store.moving.relaying import POOL
 from actstore.store.moving.results import METRIC_JOURNAL, SCORE_JOURNALS, ResultFilter
@@ -197,7 +198,10 @@ def _no_workers(store: Store, plan: DropPlan) -> Iterator[None]:
 def _drop_checkpoint(store: Store, prefix: str) -> None:
     """Records first, then what makes heads, lenses and samples count, the group, the bytes."""
     storage = store.storage
-    storage.delete_below(join(prefix, "ledger"))
+    ledger = Ledger(storage, prefix)
+    for key, _ in list(journals(storage, ledger.folder, check=False)):
+        storage.delete(key)
+    storage.delete_below(ledger.folder)  # what was removed from it counts no more either
     for part in ("head", "lenses", "tokens"):
         below = join(prefix, part)
         documents = [one.key for one in storage.objects(below) if one.key.endswith(DOCUMENT)]
