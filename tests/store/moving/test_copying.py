@@ -251,3 +251,15 @@ def test_what_was_lost_does_not_come_back(full: Store, tmp_path: Path) -> None:
     compact = open_store(tmp_path / "copy.zarr")
     with pytest.raises(InvalidInputError, match="extract again"):
         copy_store(compact, tmp_path / "exact.zarr", CopyRequest(precision="exact"))
+
+
+@pytest.mark.parametrize(("precision", "error"), [("compact", 0.01), ("small", 0.05)])
+def test_states_are_copied_smaller(
+    full: Store, tmp_path: Path, precision: str, error: float
+) -> None:
+    group = copied(full, tmp_path, precision=precision).checkpoint(MODEL, "step0")
+    assert group.spec.precision == precision
+    rows = full.text_rows()[:200]
+    exact = full.checkpoint(MODEL, "step0").read("mean", 1, rows)
+    found = group.read("mean", 1, rows)
+    assert 0 < np.linalg.norm(found - exact) <= error * np.linalg.norm(exact)
