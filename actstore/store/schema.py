@@ -120,7 +120,8 @@ GROUPS = (
     GroupDeclaration(
         "models/{model}",
         "one model; attributes: model, rows_per_shard, rows_per_chunk, max_tokens, "
-        "tokenizer_digest, the same for all its checkpoints",
+        "tokenizer_digest, the same for all its checkpoints. A chunk of the arrays is of the rows "
+        "of one pooled shard; it counts once a commit record speaks of it",
         (N_TOKENS, TRUNCATED),
     ),
     GroupDeclaration(
@@ -130,7 +131,8 @@ GROUPS = (
     ),
     GroupDeclaration(
         "models/{model}/{checkpoint}/tokens/{sample}",
-        "a token-level sample; texts never straddle a shard",
+        "a token-level sample; texts never straddle a shard; attributes: tokens_per_shard, "
+        "tokens_per_chunk, and the xxh3-128 of each label of its tokens (`digests`)",
         (LAYER, *TOKEN_ARRAYS, STATES),
     ),
     GroupDeclaration(
@@ -165,8 +167,23 @@ SCORE_PLACE = (
 TABLES = (
     TableDeclaration(
         "texts/part-{n}.parquet",
-        "the text table, append-only; each part starts at a multiple of 4096 rows",
+        "the text table, append-only; each part starts at a multiple of 4096 rows; its metadata "
+        "holds its seal",
         TEXT_COLUMNS,
+    ),
+    TableDeclaration(
+        "texts/ledger/{writer}.jsonl",
+        "what was written of each part; one whose writer died before this is told by its seal, "
+        "until the next writer records it",
+        (
+            ("part", "string", "its name"),
+            ("start", "int", "its first row"),
+            ("stop", "int", "the row behind its last; there are no gaps within a part"),
+            ("n_bytes", "int", "size of its file"),
+            ("digest", "string", "xxh3-128 of its file"),
+            ("text_bytes", "int", "UTF-8 bytes of its texts"),
+            ("at", "float", "seconds since 1970"),
+        ),
     ),
     TableDeclaration(
         "tasks/{task}/calls.parquet",
@@ -184,14 +201,15 @@ TABLES = (
     ),
     TableDeclaration(
         "tasks/{task}/{table}.parquet",
-        "the task's data as it uses it; `manifest.json`, written last, says how they fit together",
+        "the task's data as it uses it; `manifest.json`, sealed and written last, says how they "
+        "fit together, and of every table's file its size and xxh3-128 (`files`)",
         (),
     ),
     TableDeclaration(
         "views/{name}.parquet",
         "a view set: which texts are views of which others, a line a text and view, by text; how "
-        "they were made is JSON in the table's metadata, under `actstore`. While one is written, "
-        "`{name}.begun.json` says from which row on texts are new",
+        "they were made is JSON in the table's metadata, under `actstore`, beside its seal. While "
+        "one is written, `{name}.begun.json` says from which row on texts are new",
         (
             ("row", "int64", "row of the view; one row may be the view of several texts"),
             ("source_row", "int64", "row of the text that it is a view of"),
@@ -202,7 +220,7 @@ TABLES = (
     TableDeclaration(
         "models/{model}/vocabulary.parquet",
         "what token ids stand for, one row an id; written once, with a model's first lens head; "
-        "its metadata names the `tokenizer_digest`",
+        "its metadata names the `tokenizer_digest` and holds its seal",
         (
             ("id", "int32", "vocabulary id; there may be more than the tokenizer has"),
             ("token", "string", "what the tokenizer decodes it to alone; empty if it has none"),
@@ -221,6 +239,12 @@ TABLES = (
             ("content", "string", "xxh3-128 of the rows' text hashes, or of the token ids"),
             ("bytes", "int", "size of the shard"),
             ("digest", "string", "xxh3-128 of the shard"),
+            (
+                "lengths",
+                "string",
+                "of arrays over texts: xxh3-128 of the shard's chunks of `n_tokens` and "
+                "`truncated`, one behind the other",
+            ),
             ("at", "float", "seconds since 1970"),
         ),
     ),
@@ -274,10 +298,11 @@ TABLES = (
     ),
     TableDeclaration(
         "experiments/{digest}.json",
-        "where and when it first ran; written once, behind the YAML",
+        "where and when it first ran; sealed, written once, behind the YAML",
         (
             ("digest", "string", "xxh3-128 of all its settings, in a canonical order"),
             ("name", "string", "its name"),
+            ("yaml_digest", "string", "xxh3-128 of the YAML file"),
             ("at", "float", "seconds since 1970"),
             ("environment", "object", "versions, git revision, machine, variables"),
         ),
@@ -316,7 +341,7 @@ TABLES = (
     ),
     TableDeclaration(
         "scores/environments/{digest}.json",
-        "what scores were computed in besides their inputs: threads, versions, platform",
+        "what scores were computed in besides their inputs: threads, versions, platform; sealed",
         (),
     ),
     TableDeclaration(
@@ -343,7 +368,8 @@ TABLES = (
     ),
     TableDeclaration(
         "metrics/values/{digest}.npz",
-        "numbers of single texts that values are means of: rows, and (text,) a layer and metric",
+        "numbers of single texts that values are means of: rows, and (text,) a layer and metric; "
+        "the archive's comment is its seal",
         (),
     ),
 )

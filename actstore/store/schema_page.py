@@ -61,6 +61,13 @@ little-endian.
   that is not done, where plain Zarr readers see NaN.
 - **Consolidated metadata** stands in each checkpoint's own `zarr.json`, so that
   `xarray.open_zarr("pythia.zarr/models/<model>/<checkpoint>")` needs one read and no actstore.
+- **Seals.** A file that is written whole carries the xxh3-128 of `<its key>\n` and its own bytes,
+  with zeros where the digest stands: `xxh3-128:<32 hex digits>`, the last that there is in it. In a
+  JSON document it is the last field, `seal`; in Parquet it is in the metadata; in an npz it is the
+  archive's comment. The attribute `seal` of a group is the xxh3-128 of its other attributes and its
+  place, the attribute `nodes` that of its consolidated metadata. So an altered file is told from
+  the one that was written, and so is a file that stands in the place of another.
+- **Journals** (`.jsonl`) end every line with the field `crc32c`, of what stands before it.
 - **Rows** are places in the text table. Parts of it start at multiples of 4096, so texts added
   later never touch a shard that is there; rows between two parts hold no text.
 - In group names `/` is written `__`: `EleutherAI__pythia-410m`.

@@ -25,6 +25,7 @@ from actstore.store.storage import join
 from actstore.store.zarr_metadata import (
     DOCUMENT,
     array_digest,
+    group_damage,
     read_array,
     read_attributes,
     write_array,
@@ -168,6 +169,7 @@ class TokenSample:
         A sample whose document is gone is begun again, and its labels written: of a damaged one
         that is named as well. quick: that all is there, in its size.
         """
+        yield from group_damage(self._ledger.storage, self.prefix)
         found = False
         for name in AXES:
             prefix = join(self.prefix, name)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actstore.errors import InvalidTextError, UnknownTextError
-from actstore.store import create_store, open_store
-from actstore.store.texts import hash_texts
+from actstore.errors import CorruptShardError, InvalidTextError, UnknownTextError
+from actstore.store import Store, create_store, open_store
+from actstore.store.texts import TextTable, hash_texts
 
 
 def test_equal_texts_share_a_row_and_keep_the_order_of_first_use(tmp_path: Path) -> None:
@@ -103,3 +106,89 @@ def test_threads_that_share_a_store_see_all_texts_or_wait(tmp_path: Path) -> Non
             fresh = open_store(store.url)
             found = list(pool.map(lambda _, s=fresh: len(s.text_rows()), range(8)))
             assert found == [len(rows)] * 8
+
+
+def part(store: Store, number: int = 0) -> Path:
+    return store.path / "texts" / f"part-{number:05d}.parquet"
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[200] ^= 16
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+@pytest.mark.parametrize("harm", [flip, cut, Path.unlink], ids=["bit", "cut", "deleted"])
+def test_a_damaged_part_is_found_and_never_read(
+    tmp_path: Path, harm: Callable[[Path], object], recorded: bool
+) -> None:
+    store = create_store(tmp_path / "s.zarr")
+    rows = store.add_texts([f"text {i}" for i in range(50)])
+    store.add_texts(["behind it"])
+    if not recorded:
+        shutil.rmtree(store.path / "texts" / "ledger")
+    harm(part(store))
+    damage = [*TextTable(store.storage).damage(quick=False)]
+    assert [one.key for one in damage] == ["texts/part-00000.parquet"]
+    assert not damage[0].remade
+    for read in (
+        lambda s: s.read_texts(rows),
+        lambda s: s.texts(),
+        lambda s: s.rows_of(["text 3"]),
+        lambda s: s.add_texts(["another"]),
+    ):
+        with pytest.raises(CorruptShardError, match=r"texts/part-00000.parquet .* from a copy"):
+            read(open_store(store.url))
+
+
+def test_parts_that_changed_places_are_found(tmp_path: Path) -> None:
+    store = create_store(tmp_path / "s.zarr")
+    store.add_texts(["one"])
+    store.add_texts(["two"])
+    first, second = part(store).read_bytes(), part(store, 1).read_bytes()
+    part(store).write_bytes(second)
+    part(store, 1).write_bytes(first)
+    keys = {one.key for one in TextTable(store.storage).damage(quick=False)}
+    assert keys == {"texts/part-00000.parquet", "texts/part-00001.parquet"}
+    with pytest.raises(CorruptShardError, match="part-0000"):
+        open_store(store.url).read_texts([0])
+
+
+def test_a_part_of_another_store_is_not_taken_for_ours(tmp_path: Path) -> None:
+    store, other = (create_store(tmp_path / name) for name in ("s.zarr", "o.zarr"))
+    store.add_texts(["one"])
+    other.add_texts(["two"])
+    shutil.copy(part(other), part(store))
+    assert len([*TextTable(store.storage).damage(quick=False)]) == 1
+    with pytest.raises(CorruptShardError, match="part-00000"):
+        open_store(store.url).read_texts([0])
+
+
+def test_a_part_whose_writer_died_is_read_and_recorded_by_the_next(tmp_path: Path) -> None:
+    store = create_store(tmp_path / "s.zarr")
+    store.add_texts(["one", "two"])
+    ledger = store.path / "texts" / "ledger"
+    shutil.rmtree(ledger)
+    again = open_store(store.url)
+    assert again.read_texts([1]) == ["two"]
+    assert again.add_texts(["two"]).tolist() == [1]
+    assert not ledger.exists()
+    again.add_texts(["three"])
+    lines = [
+        json.loads(line) for file in ledger.iterdir() for line in file.read_text().splitlines()
+    ]
+    assert {line["part"] for line in lines} == {"part-00000.parquet", "part-00001.parquet"}
+    assert {line["text_bytes"] for line in lines} == {5, 6}
+
+
+def test_rows_and_bytes_are_known_without_looking_into_a_part(tmp_path: Path) -> None:
+    store = create_store(tmp_path / "s.zarr")
+    store.add_texts(["one", "twö"])
+    part(store).write_bytes(b"")
+    again = open_store(store.url)
+    assert (again.text_rows().tolist(), again.text_bytes()) == ([0, 1], 7)
