@@ -143,7 +143,7 @@ def searching(*, race: bool, confidence_every: int = 0) -> Strategy:
 def _look(search: Search, n_scores: int, confidence_every: int) -> Look:
     touched = np.isfinite(search.scores).any(axis=1)
     if search.learns:
-        best = search.standing_best()
+        best = search.best()
     else:  # of the first arms only, which are scored on every task
         values = search.objective.of(search.scores)
         best = int(np.nanargmax(values))
