@@ -102,7 +102,7 @@ def run_demo(folder: Path, recipe: TinyPythia | None = None, workers: int = 2) -
     extract(store, _everything(store, folder / MODEL, checkpoints))
     scored = evaluate(store, EvaluationRequest(MODEL, SUITE, poolings=(POOLING,), workers=workers))
     compute_metrics(store, MetricsRequest(MODEL))
-    report, *_ = write_report(store, folder)
+    [report] = write_report(store, folder)
     return DemoReport(
         store=store.path,
         report=report,

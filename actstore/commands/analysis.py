@@ -103,13 +103,21 @@ def report(
     store: StoreArgument,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
     model: ModelOption = None,
+    suite: Annotated[
+        list[str] | None,
+        typer.Option(help="Whose means are shown; may be repeated. All that were collected."),
+    ] = None,
+    tables: Annotated[
+        bool, typer.Option("--tables", help="Also write CSV tables, into a folder beside it.")
+    ] = False,
 ) -> None:
-    """Draw score and metric heatmaps over checkpoints and layers, and the best layers."""
+    """Write one page, to open in any browser, of all scores and metrics of a store."""
     from actstore.present.terminal import lines
     from actstore.report import write_report
     from actstore.store import open_store
 
-    lines(*(str(path) for path in write_report(open_store(store), out, model=model)))
+    written = write_report(open_store(store), out, model=model, suites=suite or (), tables=tables)
+    lines(*(str(path) for path in written))
 
 
 def demo(

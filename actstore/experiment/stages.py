@@ -170,10 +170,10 @@ def _report(store: Store, experiment: Experiment) -> None:
             "first: --stages eval,metrics"
         )
     only = experiment.each_model[0].model if len(experiment.each_model) == 1 else None
-    written = write_report(
+    [page] = write_report(
         store, experiment.report_path, model=None if only is None else model_name(only)
     )
-    lines(f"{written[0]} written, {len(written) - 1} pictures and tables beside it.")
+    lines(f"{page} written: it opens in any browser.")
 
 
 def _extracted(store: Store, experiment: Experiment, one: ModelSection) -> tuple[str, ...]:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
         task_grids,
         task_scores,
     )
+    from actstore.report.html.write import write_report
     from actstore.report.published import Reading
-    from actstore.report.write import write_report
 
 __all__ = [
     "Comparison",
@@ -46,7 +46,7 @@ _WHERE = {
     "Reading": "published",
     "heatmap": "figures",
     "layer_curves": "figures",
-    "write_report": "write",
+    "write_report": "html.write",
 }
 
 
