@@ -224,6 +224,17 @@ def type_means(scores: xr.DataArray) -> xr.DataArray:
     return scores.groupby("task_type").mean(skipna=False)
 
 
+def by_arm(array: xr.DataArray, across: str = "layer") -> pd.DataFrame:
+    """An array as a table, a row a checkpoint and a column a layer, or whatever is said."""
+    values = array.transpose("checkpoint", across)
+    return pd.DataFrame(values.values, values["checkpoint"].values, values[across].values)
+
+
+def layers_of(table: pd.DataFrame) -> list[int]:
+    """The layers that are a table's columns."""
+    return [int(str(layer)) for layer in table.columns]
+
+
 def depth_of(layers: Sequence[int] | np.ndarray) -> np.ndarray:
     """Layers as per cent of the deepest."""
     numbers = np.asarray(layers, float)

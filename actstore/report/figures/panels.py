@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from actstore.refs import training_step
-from actstore.report.figures.data import depth_of
+from actstore.report.figures.data import depth_of, layers_of
 from actstore.report.figures.style import HATCH, MISSING, training_colours
 
 _NARROWEST = 1.5
@@ -111,7 +111,7 @@ class TrainingColours:
             ticks = self._ticks()
             bar.set_ticks([self._place(step) for step in ticks], labels=[short(s) for s in ticks])
             bar.ax.tick_params(length=2)
-            bar.outline.set_visible(False)  # type: ignore[operator]
+            bar.outline.set_visible(False)
             unstepped = [name for name in self.names if training_step(name) is None]
             dashed = f" (dashed: {unstepped[0]})" if unstepped else ""
             bar.set_label(f"training step{dashed}")
@@ -136,7 +136,7 @@ def curves(
     axes: Axes, table: pd.DataFrame, colours: TrainingColours, *, depth: bool = False
 ) -> None:
     """A line a checkpoint over the layers. table: (checkpoint, layer)."""
-    places = x_of(list(table.columns), depth)
+    places = x_of(layers_of(table), depth)
     for checkpoint, values in zip(table.index, table.to_numpy(float), strict=True):
         axes.plot(places, values, **colours.line(str(checkpoint)))
     light_grid(axes)
@@ -159,7 +159,7 @@ def cells(
         axes.set_facecolor(MISSING)
         axes.patch.set(hatch="//////", edgecolor=HATCH, linewidth=0)
     axes.spines[:].set_visible(False)
-    _name_cells(axes, [str(name) for name in table.index], list(table.columns))
+    _name_cells(axes, [str(name) for name in table.index], layers_of(table))
     return image
 
 

@@ -102,3 +102,9 @@ def training_colours() -> LinearSegmentedColormap:
     """Viridis without its lightest end, which is hard to see on white."""
     shades = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, 256))
     return LinearSegmentedColormap.from_list("training", shades)
+
+
+def category(i: int, *, marker: bool = True) -> dict[str, Any]:
+    """How the line of the i-th of some categories is drawn: told apart in grey too."""
+    look: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i % len(LINES)]}
+    return {**look, "marker": MARKERS[i % len(MARKERS)]} if marker else look
