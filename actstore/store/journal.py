@@ -1,8 +1,9 @@
 """Journals: append-only JSON lines, one file for each process that writes.
 
 No two processes share a file, so nothing needs a lock. A line that a killed process left torn is
-not a record: what it spoke of was not committed. The last field of every line is the crc32c of what
-stands before it.
+not a record: what it spoke of was not committed. The last field of every line is the crc32c of the
+folder's name and of what stands before it, so that a journal of another kind or checkpoint, copied
+here, fails it.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def append_records(storage: Storage, folder: str, records: list[dict[str, Json]]
     now = time.time()
     lines = [json.dumps({"at": now, **record}, allow_nan=True) for record in records]
     if lines:
-        data = b"".join(_with_checksum(line.encode()) for line in lines)
+        seed = _seed(folder)
+        data = b"".join(_with_checksum(line.encode(), seed) for line in lines)
         try:
             storage.append(_key(storage, folder, len(data)), data)
         except OSError:
@@ -102,22 +104,27 @@ def damage(storage: Storage, folder: str) -> Iterator[Damage]:
     for name in storage.names(folder):
         if name.endswith(_ENDING):
             key = join(folder, name)
-            bad = damaged_lines(storage.read(key))
+            bad = damaged_lines(key, storage.read(key))
             if bad:
                 lines = ", ".join(str(number) for number in bad[:_NAMED])
                 more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
                 yield Damage(key, f"line {lines}{more} fails its checksum", remade=True)
 
 
-def damaged_lines(data: bytes) -> list[int]:
+def damaged_lines(key: str, data: bytes) -> list[int]:
     """The lines of a journal that fail their checksum, counted from 1."""
+    seed = _seed(key.rpartition("/")[0])
     lines = data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]
-    return [number for number, line in enumerate(lines, start=1) if not _is_sound(line)]
+    return [number for number, line in enumerate(lines, start=1) if not _is_sound(line, seed)]
 
 
-def _is_sound(line: bytes) -> bool:
+def _is_sound(line: bytes, seed: int) -> bool:
     body = line[:-_CHECKSUM]
-    return line[-_CHECKSUM:] == b', "crc32c": "%08x"}' % google_crc32c.value(body)
+    return line[-_CHECKSUM:] == b', "crc32c": "%08x"}' % google_crc32c.extend(seed, body)
+
+
+def _seed(folder: str) -> int:
+    return int(google_crc32c.value(folder.encode()))
 
 
 def _key(storage: Storage, folder: str, n_bytes: int) -> str:
@@ -135,14 +142,14 @@ def _key(storage: Storage, folder: str, n_bytes: int) -> str:
     return join(folder, f"{writer}.{before // _PART_BYTES}{_ENDING}")
 
 
-def _with_checksum(line: bytes) -> bytes:
+def _with_checksum(line: bytes, seed: int) -> bytes:
     """A line of JSON, which ends with `}`, with its checksum as the last field."""
     body = line[:-1]
-    return b'%s, "crc32c": "%08x"}\n' % (body, google_crc32c.value(body))
+    return b'%s, "crc32c": "%08x"}\n' % (body, google_crc32c.extend(seed, body))
 
 
 def _check(key: str, lines: bytes) -> None:
-    for number in damaged_lines(lines):
+    for number in damaged_lines(key, lines):
         raise _damaged(key, f"line {number} fails its checksum")
 
 

@@ -32,6 +32,7 @@ from actstore.store.zarr_metadata import (
     write_array,
     write_document,
     write_group,
+    wrong_layers,
 )
 
 if TYPE_CHECKING:
@@ -156,6 +157,8 @@ def check_lens(group: CheckpointGroup, name: str, *, quick: bool) -> None:
             _require_chunks(group, fitted, declared.name)
         else:
             _read(group, fitted, declared.name)
+    if wrong := wrong_layers(group.storage, lens_prefix(group, name), fitted["layers"]):
+        raise CorruptShardError(f"{wrong}. Fit it again: {fit_command(group, fitted)}")
 
 
 def why_stale(group: CheckpointGroup, fitted: Mapping[str, Any]) -> str:

@@ -67,7 +67,8 @@ little-endian.
   archive's comment. The attribute `seal` of a group is the xxh3-128 of its other attributes and its
   place, the attribute `nodes` that of its consolidated metadata. So an altered file is told from
   the one that was written, and so is a file that stands in the place of another.
-- **Journals** (`.jsonl`) end every line with the field `crc32c`, of what stands before it.
+- **Journals** (`.jsonl`) end every line with the field `crc32c`, of the
+  folder's path and what stands before it.
 - **Rows** are places in the text table. Parts of it start at multiples of 4096, so texts added
   later never touch a shard that is there; rows between two parts hold no text.
 - In group names `/` is written `__`: `EleutherAI__pythia-410m`.

@@ -30,7 +30,7 @@ from actstore.store.storage import Storage, join
 _SCORES = "scores/journal"
 _LEAVES = "scores/leaves"
 _FAILURES = "scores/failures"
-_ENVIRONMENTS = "scores/environments"
+ENVIRONMENTS = "scores/environments"
 
 UNIT = ["model", "checkpoint", "layer", "pooling", "transform"]
 """What a score is of, besides the data."""
@@ -103,9 +103,9 @@ def score_leaves(storage: Storage, task: str) -> pd.DataFrame:
 
 def score_environments(storage: Storage) -> dict[str, dict[str, Any]]:
     """What scores were computed in, by what the column `environment` of the score table says."""
-    names = [name for name in storage.names(_ENVIRONMENTS) if name.endswith(".json")]
+    names = [name for name in storage.names(ENVIRONMENTS) if name.endswith(".json")]
     return {
-        name.removesuffix(".json"): read_sealed_json(storage, join(_ENVIRONMENTS, name))
+        name.removesuffix(".json"): read_sealed_json(storage, join(ENVIRONMENTS, name))
         for name in names
     }
 
@@ -199,7 +199,7 @@ def _keep_environment(storage: Storage, environment: Mapping[str, Json]) -> str:
         return ""
     data = json.dumps(environment, sort_keys=True, indent=1).encode()
     digest = xxhash.xxh3_128_hexdigest(data)
-    key = join(_ENVIRONMENTS, f"{digest}.json")
+    key = join(ENVIRONMENTS, f"{digest}.json")
     if not storage.exists(key):
         with suppress(FileExistsError):
             storage.create(key, sealed_json(key, environment))

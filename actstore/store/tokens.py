@@ -31,6 +31,7 @@ from actstore.store.zarr_metadata import (
     write_array,
     write_group,
     wrong_chunk,
+    wrong_layers,
 )
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class TokenSample:
         """
         yield from group_damage(self._ledger.storage, self.prefix)
         found = False
-        for name in AXES:
+        for name in (schema.LAYER.name, *AXES):
             prefix = join(self.prefix, name)
             wrong = wrong_chunk(self._ledger.storage, prefix)
             if not wrong and not quick:
@@ -184,8 +185,10 @@ class TokenSample:
             yield Damage(key, "it is of a sample whose labels are damaged", remade=True)
 
     def _wrong(self, name: str) -> str:
-        """What is wrong with a label of all tokens; empty for nothing."""
+        """What is wrong with the layers' numbers or a label of all tokens; empty for nothing."""
         try:
+            if name == schema.LAYER.name:
+                return wrong_layers(self._ledger.storage, self.prefix, self.spec.layers)
             self._read(name)
         except CorruptShardError as error:
             return str(error)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -327,6 +327,22 @@ def read_array(storage: Storage, prefix: str) -> NDArray[Any]:
     chunks = each(storage, read_chunk, chunk_sizes(storage, prefix))
     values = np.concatenate([np.empty((0, *shape[1:]), dtype), *chunks])
     return values[: shape[0]]
+
+
+def wrong_layers(storage: Storage, prefix: str, layers: Sequence[int]) -> str:
+    """What is wrong with the array `layer` of a group, which xarray labels by; empty for nothing.
+
+    layers: what it should hold.
+    """
+    array = join(prefix, "layer")
+    try:
+        if read_array(storage, array).tolist() != list(layers):
+            return f"{array} does not hold the layers of its group"
+    except FileNotFoundError:
+        return f"{array} is missing"
+    except CorruptShardError as error:
+        return str(error)
+    return ""
 
 
 def array_digest(values: NDArray[Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -195,14 +194,15 @@ def test_an_experiment_is_the_one_that_was_kept(store: Store) -> None:
     assert keys(store) == {"experiments/digest.json", "experiments/digest.yaml"}
 
 
-def test_a_record_of_another_plan_does_not_count(store: Store) -> None:
-    group = store.checkpoint(MODEL, "step0")
+def test_records_of_another_checkpoint_or_plan_do_not_count(store: Store) -> None:
+    group, other = (store.checkpoint(MODEL, name) for name in ("step0", "step1000"))
     (journal,) = (store.path / group.prefix / "ledger").glob("*.jsonl")
-    lines = [json.loads(line) for line in journal.read_text().splitlines()]
-    pooled = {line["shard"] for line in lines if line["array"] == "mean_pool"}
-    assert group.committed("mean") == pooled
-    other = store.checkpoint(MODEL, "step1000")
     (journal_of_other,) = (store.path / other.prefix / "ledger").glob("*.jsonl")
+    pooled = group.committed("mean")
     journal.write_bytes(journal_of_other.read_bytes())
+    with pytest.raises(CorruptShardError, match="fails its checksum"):
+        group.committed("mean")
+    journal.unlink()
+    group.ledger.record([{**record, "at": 1.0} for record in other.ledger.records()])
     assert group.committed("mean") == set()
     assert group.ledger.unrecorded("mean_pool") == pooled

@@ -9,7 +9,6 @@ import pytest
 
 from actstore.errors import CorruptShardError, UnknownNameError
 from actstore.store import MetricRecord, create_store
-from actstore.store.journal import append_records
 
 METRIC = MetricRecord(
     model="m",
@@ -68,18 +67,6 @@ def test_values_come_with_their_interval_counts_and_definition(tmp_path: Path) -
     assert (int(metrics["n"]), int(metrics["n_undefined"])) == (100, 2)
     assert str(metrics["unit"].values) == "dimensions"
     assert str(metrics["definition"].values) == "Roy & Vetterli 2007"
-
-
-def test_records_of_earlier_versions_are_still_read(tmp_path: Path) -> None:
-    store = create_store(tmp_path / "s.zarr")
-    names = ("model", "checkpoint", "layer", "metric", "source", "value", "n", "definition")
-    old = {name: getattr(METRIC, name) for name in names}
-    parameters = {"inputs": "before", "unit": "nats", "n_undefined": 3}
-    append_records(store.storage, "metrics/journal", [{**old, "parameters": parameters}])
-    (record,) = store.metric_table().to_dict("records")
-    assert (record["inputs"], record["unit"]) == ("before", "nats")
-    assert math.isnan(record["low"])
-    assert int(store.metrics()["n"].squeeze()) == 100
 
 
 def test_numbers_of_single_texts_are_one_array_over_checkpoints_and_layers(tmp_path: Path) -> None:

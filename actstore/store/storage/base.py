@@ -98,6 +98,6 @@ def join(*parts: str) -> str:
 def checked_key(key: str, url: str) -> str:
     """The key. Raises InvalidInputError for one that leads out of the storage at `url`."""
     parts = key.split("/")
-    if ".." in parts or (key and "" in parts):
+    if ".." in parts or "." in parts or "\0" in key or (key and "" in parts):
         raise InvalidInputError(f"{key!r} is no key of a store: it leads out of {url}.")
     return key

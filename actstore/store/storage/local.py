@@ -15,8 +15,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from actstore.errors import CorruptShardError, InvalidInputError
-from actstore.store.storage.base import Buffer, Reader, StoredObject
+from actstore.store.storage.base import Buffer, Reader, StoredObject, checked_key
 from actstore.store.storage.failures import failures_named
+from actstore.store.storage.limits import require_size
 from actstore.store.storage.unfinished import ENDING, unfinished_name
 
 _WRITE_AT_ONCE = 8 << 20
@@ -37,13 +38,26 @@ class LocalStorage:
         self.url = str(root)
         self._lasting: set[Path] = set()
         """Folders whose names this process has flushed."""
+        self._inside = {root}
+        """Folders that were found to be in the root."""
 
     def path(self, key: str) -> Path:
-        """Where a key's file is. Raises InvalidInputError for a key that leads out of the root."""
-        parts = key.split("/")
-        if ".." in parts or (key and "" in parts):
-            raise InvalidInputError(f"{key!r} is no key of a store: it leads out of {self.url}.")
-        return self.root / key
+        """Where a key's file is.
+
+        Raises InvalidInputError for a key that leads out of the root, by its words or by a symbolic
+        link: who made the store may be a stranger, and who opens it may send it on.
+        """
+        path = self.root / checked_key(key, self.url)
+        if key:
+            self._require_inside(path.parent)
+        return path
+
+    def _followed(self, key: str) -> Path:
+        """Where a key's file is, for what follows a link that stands in its place."""
+        path = self.path(key)
+        if os.path.islink(path):
+            self._require_inside(path)
+        return path
 
     def exists(self, key: str) -> bool:
         path = self.path(key)
@@ -51,19 +65,19 @@ class LocalStorage:
             return path.exists()
 
     def read(self, key: str) -> bytes:
-        path = self.path(key)
+        path = self._followed(key)
         with failures_named(path):
             for _ in range(_TRIES_OF_A_READ - 1):
                 try:
-                    return _read(path)
+                    return self._read(path, key)
                 except OSError as error:
                     if error.errno != errno.ESTALE:
                         raise
-            return _read(path)
+            return self._read(path, key)
 
     @contextmanager
     def open(self, key: str) -> Iterator[Reader]:
-        path = self.path(key)
+        path = self._followed(key)
         with failures_named(path):
             descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -92,7 +106,7 @@ class LocalStorage:
             self._make_folder(final.parent)
         link = final.with_name(unfinished_name(final.name))
         try:
-            os.link(self.path(source), link)
+            os.link(self._followed(source), link)
             os.replace(link, final)
             _flush_folder(final.parent)
         except FileNotFoundError:
@@ -103,7 +117,7 @@ class LocalStorage:
             _remove(link)  # it is still there if both were the same file already
 
     def append(self, key: str, line: bytes) -> None:
-        path = self.path(key)
+        path = self._followed(key)
         with failures_named(path):
             self._make_folder(path.parent)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -120,7 +134,7 @@ class LocalStorage:
                 os.close(descriptor)
 
     def names(self, prefix: str) -> list[str]:
-        path = self.path(prefix)
+        path = self._followed(prefix)
         try:
             with failures_named(path):
                 return sorted(n for n in os.listdir(path) if not n.endswith(ENDING))
@@ -129,7 +143,7 @@ class LocalStorage:
 
     def objects(self, prefix: str) -> list[StoredObject]:
         found = []
-        for folder, names in _files_below(self.path(prefix)):
+        for folder, names in _files_below(self._followed(prefix)):
             for name in names:
                 path = Path(folder, name)
                 if not name.endswith(ENDING):
@@ -142,7 +156,7 @@ class LocalStorage:
         """The files below a prefix that are being written, or were by a process that was killed."""
         return [
             Path(folder, name)
-            for folder, names in _files_below(self.path(prefix))
+            for folder, names in _files_below(self._followed(prefix))
             for name in names
             if name.endswith(ENDING)
         ]
@@ -163,6 +177,32 @@ class LocalStorage:
         existing = next(p for p in (self.root, *self.root.absolute().parents) if p.exists())
         stat = os.statvfs(existing)
         return stat.f_bavail * stat.f_frsize
+
+    def _read(self, path: Path, key: str) -> bytes:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            parts, left = [], os.fstat(descriptor).st_size
+            require_size(self.url, key, left)
+            while left and (part := os.read(descriptor, left)):
+                parts.append(part)
+                left -= len(part)
+            return b"".join(parts)
+        finally:
+            os.close(descriptor)
+
+    def _require_inside(self, path: Path) -> None:
+        """Raise InvalidInputError if a link above a path, or itself, leads out of the root."""
+        if path in self._inside:
+            return
+        self._require_inside(path.parent)
+        if os.path.islink(path):
+            real, root = os.path.realpath(path), os.path.realpath(self.root)
+            if real != root and not real.startswith(root.rstrip("/") + "/"):
+                raise InvalidInputError(
+                    f"{path} is a link that leads out of the store, to {real}. A store holds what "
+                    "is in its own folder: put a copy in the link's place, or leave it out."
+                )
+        self._inside.add(path)
 
     @contextmanager
     def _unfinished(self, final: Path, data: Buffer) -> Iterator[Path]:
@@ -214,18 +254,6 @@ class _FileReader:
                     "Run: actstore verify STORE"
                 )
             done += got
-
-
-def _read(path: Path) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        parts, left = [], os.fstat(descriptor).st_size
-        while left and (part := os.read(descriptor, left)):
-            parts.append(part)
-            left -= len(part)
-        return b"".join(parts)
-    finally:
-        os.close(descriptor)
 
 
 def _write_new(path: Path, data: memoryview) -> None:

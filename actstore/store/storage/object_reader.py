@@ -10,6 +10,7 @@ import obstore as obs
 from obstore.exceptions import GenericError
 
 from actstore.errors import CorruptShardError
+from actstore.store.storage.limits import require_size
 from actstore.store.storage.patience import Patience
 from actstore.store.storage.refusals import answer, is_behind_end
 
@@ -83,6 +84,7 @@ class ObjectReader:
     def _whole(self) -> bytes:
         result = obs.get(self._store, self._path)
         self._meta = result.meta
+        require_size(self._url, self._path, self._meta["size"])
         data = bytes(result.bytes())
         if len(data) != self._meta["size"]:
             raise GenericError(f"{len(data)} of {self._meta['size']} bytes came")

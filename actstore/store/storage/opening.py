@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tarfile import TarError
+from zipfile import BadZipFile
 
 from actstore.errors import InvalidInputError, MissingDependencyError
 from actstore.store.storage.base import Storage
@@ -59,6 +61,6 @@ def _read_only(scheme: str, url: str) -> Storage:
         raise InvalidInputError(f"{url}: {scheme}:// is no kind of URL for stores. {_WHAT_WORKS}")
     try:
         files, root = fsspec.url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
-    except OSError as error:
+    except (OSError, ValueError, BadZipFile, TarError) as error:
         raise InvalidInputError(f"{url} cannot be opened: {error}. Check the path.") from error
     return ReadOnlyStorage(files, root, url)

@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 from actstore.errors import ActstoreError, CorruptShardError, InvalidInputError, StorageError
 from actstore.store.storage.base import Buffer, Reader, StoredObject, checked_key
 from actstore.store.storage.concurrent import each
+from actstore.store.storage.limits import require_size
 from actstore.store.storage.patience import Patience, tries
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _ABSENT = (FileNotFoundError, NotADirectoryError, KeyError)
 """What file systems of fsspec raise for what is not there; KeyError: zip."""
 _FINAL = (*_ABSENT, ActstoreError, PermissionError, NotImplementedError, ValueError, TypeError)
+_PACKED = ("zip", "tar", "libarchive")
 _SERVERS = "Servers that do: nginx, Caddy, `rclone serve http`."
 
 
@@ -41,11 +43,14 @@ class ReadOnlyStorage:
         self._patience = patience or Patience(tries=4)
         self._on_web = url.startswith(("http://", "https://"))
         self._lists = not self._on_web
+        self._packed = url.partition(":")[0] in _PACKED
 
     def exists(self, key: str) -> bool:
         return bool(self._ask(key, lambda: self._files.exists(self._path(key))))
 
     def read(self, key: str) -> bytes:
+        if self._packed:  # what it says of a file may be much more than it has of it
+            require_size(self.url, key, self.size(key))
         return bytes(self._ask(key, lambda: self._files.cat_file(self._path(key))))
 
     @contextmanager

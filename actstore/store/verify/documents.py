@@ -11,6 +11,8 @@ from actstore.store import bundles, experiments, journal, kept, views, vocabular
 from actstore.store.damage import Damage
 from actstore.store.head_group import check_head
 from actstore.store.lenses import check_lens, fit_command, lens_attributes, lens_prefix
+from actstore.store.score_journal import ENVIRONMENTS
+from actstore.store.sealing import seal_damage
 from actstore.store.storage import Storage, join
 from actstore.store.texts import TextTable
 from actstore.store.verify.finding import FOLDERS, UNREADABLE, Check, Found, reason
@@ -49,6 +51,7 @@ def store_checks(store: Store, texts: TextTable, *, quick: bool) -> Iterator[Che
     for folder, command in ((kept.FITS, "eval"), (kept.METRIC_VALUES, "metrics")):
         find = partial(kept.damage, storage, folder, quick=quick)
         yield damages(folder, find, f"actstore {command} {url} …")
+    yield damages("scores/environments", partial(_environments, storage, quick=quick), "")
     for folder, command in _JOURNALS.items():
         again = f"actstore {command} {url} …" if command else ""
         yield damages(folder, partial(journal.damage, storage, folder), again)
@@ -120,6 +123,12 @@ def _of_folders(storage: Storage, folders: Iterable[str]) -> Iterator[Damage]:
                 raise ValueError("it is not the document of an empty group")
         except UNREADABLE as error:
             yield Damage(join(folder, DOCUMENT), reason(error), remade=True)
+
+
+def _environments(storage: Storage, *, quick: bool) -> Iterator[Damage]:
+    for name in storage.names(ENVIRONMENTS):
+        if name != DOCUMENT:
+            yield from seal_damage(storage, join(ENVIRONMENTS, name), quick=quick, remade=False)
 
 
 def _of_sample(group: CheckpointGroup, name: str, *, quick: bool) -> Iterator[Damage]:

@@ -39,8 +39,8 @@ def recorded(group: CheckpointGroup) -> Recorded:
 
 def _sound(group: CheckpointGroup, folder: str) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
-    for _, lines in journal.journals(group.storage, folder, check=False):
-        bad = set(journal.damaged_lines(lines))
+    for key, lines in journal.journals(group.storage, folder, check=False):
+        bad = set(journal.damaged_lines(key, lines))
         for number, line in enumerate(lines.split(b"\n")[:-1], start=1):
             if number not in bad:
                 records.append(json.loads(line))

@@ -60,7 +60,7 @@ def _without_damaged_lines(storage: Storage, key: str) -> str:
     if _writer_lives(storage, key):
         return "left alone: the process that writes it is running; verify again when it has ended"
     data = storage.read(key)
-    bad = set(journal.damaged_lines(data))
+    bad = set(journal.damaged_lines(key, data))
     lines = data.split(b"\n")[:-1]
     sound = [line for number, line in enumerate(lines, start=1) if number not in bad]
     storage.replace(key, b"".join(line + b"\n" for line in sound))
