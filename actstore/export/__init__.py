@@ -1,0 +1,1 @@
+"""Everything a store holds as files of other tools: tables, labelled arrays, states."""
