@@ -14,6 +14,7 @@ from actstore.commands import (
     fit_lens,
     lens,
     moving,
+    plot,
     run,
     slurm,
     stores,
@@ -60,6 +61,7 @@ app.command()(moving.merge)
 app.command()(moving.push)
 app.command()(moving.pull)
 app.command()(moving.drop)
+app.command()(plot.plot)
 app.command()(analysis.report)
 app.command()(analysis.demo)
 

@@ -14,6 +14,7 @@ from actstore.report.figures import (  # registers the kinds, in the order they 
 )
 from actstore.report.figures.data import Choice, Data
 from actstore.report.figures.grid_figures import heatmap, layer_curves
+from actstore.report.figures.listing import Listing, draw_to, list_kinds, width_of
 from actstore.report.figures.registry import FIGURES, Kind, Need, figure_kind
 from actstore.report.figures.style import COLUMN, TEXT, save
 from actstore.report.figures.texts import texts_by_value
@@ -25,13 +26,16 @@ __all__ = [
     "Choice",
     "Data",
     "Kind",
+    "Listing",
     "Need",
     "arms",
     "correlations",
+    "draw_to",
     "figure_kind",
     "heatmap",
     "layer_curves",
     "lens",
+    "list_kinds",
     "metrics",
     "save",
     "scores",
@@ -39,4 +43,5 @@ __all__ = [
     "texts",
     "texts_by_value",
     "variants",
+    "width_of",
 ]

@@ -16,10 +16,11 @@ from actstore.report.figures.needs import METRICS, SCORES
 from actstore.report.figures.panels import (
     cells,
     few_y_ticks,
+    headed,
     light_grid,
+    name_checkpoints,
     one_panel,
     panels,
-    short_checkpoint,
 )
 from actstore.report.figures.registry import kind
 from actstore.report.figures.style import COLOURS
@@ -85,13 +86,13 @@ def best_layer(data: Data) -> Figure:
     above.plot(places, best, "o-", color=COLOURS[0])
     above.set(ylabel="best layer", ylim=(layers_of(table)[0] - 0.5, layers_of(table)[-1] + 0.5))
     tasks = f"mean over {scores.sizes['task']} tasks"
-    above.set_title(f"{_model(data)}, {tasks}; dashes: within {_NEAR} of the best", loc="left")
+    headed(figure, f"{_model(data)}, {tasks}; dashes: layers within {_NEAR} of the best")
     below.plot(places, table.max(axis=1), "o-", color=COLOURS[0], label="best layer")
     last = table.iloc[:, -1]
     below.plot(places, last, "s--", color=COLOURS[1], label=f"last layer ({table.columns[-1]})")
     below.set(ylabel="mean score", xlabel="checkpoint")
     below.legend(loc="best")
-    _checkpoint_ticks(below, [str(name) for name in table.index], data.choice.width)
+    name_checkpoints(below, [str(name) for name in table.index], 0.8 * data.choice.width)
     for axes in (above, below):
         light_grid(axes)
         few_y_ticks(axes)
@@ -129,7 +130,8 @@ def win_rate(data: Data) -> Figure:
     bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=30)
     bar.set_label(f"wins over {checkpoint}, layer {layer}")
     axes.set(xlabel="checkpoint", ylabel="layer")
-    axes.set_title(f"{_model(data)}, {scores.sizes['task']} tasks; line: half of them", loc="left")
+    line = "square: the baseline; line: half of the tasks"
+    headed(figure, f"{_model(data)}, {scores.sizes['task']} tasks; {line}")
     return figure
 
 
@@ -163,20 +165,26 @@ def _heatmaps(
     label: str | dict[str, str],
     colours: str = "viridis",
 ) -> Figure:
-    width = data.choice.width
-    if len(parts) == 1:
+    width, several = data.choice.width, len(parts) > 1
+    is_score = isinstance(label, str)
+    if several:
+        figure, axes = panels(len(parts), width, share_y=True, ratio=0.9)
+    else:
         figure, one = one_panel(width, _height(width))
         axes = [one]
-    else:
-        columns = min(len(parts), max(1, int(width / 2)))
-        figure, axes = panels(len(parts), width, columns=columns, ratio=0.72, share_x=False)
     for one, (name, table) in zip(axes, parts.items(), strict=True):
         image = cells(one, table, colours=colours)
-        _mark_best(one, table) if isinstance(label, str) else None
+        unit = "" if several and isinstance(label, str) else label
         bar = figure.colorbar(image, ax=one, pad=0.02, aspect=20)
-        bar.set_label(label if isinstance(label, str) else label[name])
+        bar.set_label(unit if isinstance(unit, str) else unit[name])
         bar.outline.set_visible(False)
-        one.set_title(f"{_model(data)}, {name}" if len(parts) == 1 else name, loc="left")
+        if is_score:
+            _mark_best(one, table)
+        if several:
+            one.set_title(_cut(name, int(7 * width)))
+    ring = "; ring: a checkpoint's best layer" if is_score else ""
+    what = f", {label}" if isinstance(label, str) and several else ""
+    headed(figure, f"{_model(data)}{what if several else ', ' + next(iter(parts))}{ring}")
     figure.supxlabel("checkpoint", fontsize=7.5)
     figure.supylabel("layer", fontsize=7.5)
     return figure
@@ -220,11 +228,3 @@ def _model(data: Data) -> str:
 
 def _cut(name: str, most: int = 22) -> str:
     return name if len(name) <= most else f"{name[: most - 1]}…"
-
-
-def _checkpoint_ticks(axes: Axes, names: list[str], width: float) -> None:
-    step = max(1, -(-len(names) // int(width / 0.2)))
-    shown = list(range(0, len(names), step))
-    labels = [short_checkpoint(names[i]) for i in shown]
-    crowded = sum(len(label) + 2 for label in labels) * 0.075 > 0.8 * width
-    axes.set_xticks(shown, labels, rotation=90 if crowded else 0)

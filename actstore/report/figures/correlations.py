@@ -11,7 +11,7 @@ from actstore.errors import InvalidInputError
 from actstore.report.figures.data import Data
 from actstore.report.figures.metrics import FAMILIAR, titled
 from actstore.report.figures.needs import METRICS, SCORES
-from actstore.report.figures.panels import TrainingColours, few_y_ticks, light_grid, panels
+from actstore.report.figures.panels import TrainingColours, few_y_ticks, headed, light_grid, panels
 from actstore.report.figures.registry import kind
 from actstore.report.figures.style import COLOURS
 
@@ -50,7 +50,7 @@ def correlations(data: Data) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
     figure.legend(loc="outside upper left", ncols=2 if data.choice.width < 4 else 4)
-    axes.set_title("bars: all checkpoints and layers; ticks: layers of one checkpoint", fontsize=7)
+    headed(figure, "bars: all checkpoints and layers; ticks: the layers of one checkpoint")
     return figure
 
 
@@ -70,7 +70,7 @@ def metric_score(data: Data) -> Figure:
             colour = colours.colour(str(checkpoint))
             one.scatter(part["value"], part["score"], s=7, color=[colour], linewidths=0)
         _trend(one, table)
-        one.set_xlabel(titled(data, name, lines=False))
+        one.set_xlabel(titled(data, name))
         one.set_title(f"ρ = {_correlation(table, 'Spearman'):.2f}, n = {len(table)}")
         one.locator_params(axis="x", nbins=4)
         light_grid(one)

@@ -11,12 +11,10 @@ import pandas as pd
 import xarray as xr
 
 from actstore.errors import InvalidInputError
-from actstore.refs import by_training_step, look_up
+from actstore.refs import by_training_step, look_up, parse_layers, ranges
 from actstore.report.figures.style import COLUMN
 from actstore.selection import select_checkpoints
 from actstore.store import Store
-
-_UNITS = ["model", "checkpoint", "layer"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,8 @@ class Choice:
     models: tuple[str, ...] = ()
     checkpoints: tuple[str, ...] = ()
     """Names, globs, ranges, `last:50`, as everywhere."""
-    layers: tuple[int, ...] = ()
+    layers: str = "all"
+    """As everywhere: `0,3,6`, `15-23`, `-4:`."""
     suite: str | None = None
     """Whose tasks, and how their scores are made; None: all scored tasks."""
     tasks: tuple[str, ...] = ()
@@ -177,26 +176,36 @@ class Data:
             return names
         return list(select_checkpoints(self.choice.checkpoints, lambda: names, stored=True))
 
+    def layers(self, known: Sequence[int]) -> list[int]:
+        """Those of some layers that were chosen. Raises UnknownNameError, InvalidInputError."""
+        if self.choice.layers == "all" or not known:
+            return list(known)
+        wanted = parse_layers(self.choice.layers, max(known))
+        found = [one for one in known if one in wanted]
+        if not found:
+            raise InvalidInputError(
+                f"{self.store.url} has nothing of the layers {self.choice.layers}; there are: "
+                f"{ranges(known)}."
+            )
+        return found
+
     def _chosen(self, array: xr.DataArray) -> xr.DataArray:
         known = [str(name) for name in array["model"].values]
         models = self._models(known)
         array = array.sel(model=models)
         array = array.sel(checkpoint=self.checkpoints(map(str, array["checkpoint"].values)))
-        return array.sel(layer=self._layers(array["layer"].values.tolist()))
+        return array.sel(layer=self.layers(array["layer"].values.tolist()))
 
     def _chosen_rows(self, rows: pd.DataFrame) -> pd.DataFrame:
         rows = rows[rows["model"].isin(self._models(sorted({str(m) for m in rows["model"]})))]
         rows = rows[rows["checkpoint"].isin(self.checkpoints(rows["checkpoint"]))]
-        return rows[rows["layer"].isin(self._layers(sorted({int(one) for one in rows["layer"]})))]
+        return rows[rows["layer"].isin(self.layers(sorted({int(one) for one in rows["layer"]})))]
 
     def _models(self, known: Sequence[str]) -> list[str]:
         if not self.choice.models:
             return list(known)
         wanted = self.choice.models
         return [look_up("model with such results", name, known, self._listing) for name in wanted]
-
-    def _layers(self, known: Sequence[int]) -> list[int]:
-        return [one for one in known if not self.choice.layers or one in self.choice.layers]
 
     def _only(self, array: xr.DataArray, what: str, wanted: str | None) -> str:
         known = [str(name) for name in array[what].values]

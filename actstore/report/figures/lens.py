@@ -40,7 +40,7 @@ def lens(data: Data) -> Figure:
         if name in _LOG:
             one.set_yscale("log")
         curves(one, table, colours, depth=data.choice.depth)
-        one.set_title(titled(data, name).removeprefix("lens_").replace("_", " "))
+        one.set_title(titled(data, name).removeprefix("lens_"))
     figure.supxlabel(x_label(data.choice.depth), fontsize=7.5)
     colours.bar(figure, axes)
     return figure

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -14,8 +16,10 @@ from actstore.report.figures.panels import (
     TrainingColours,
     curves,
     few_y_ticks,
+    headed,
     layer_ticks,
     light_grid,
+    named,
     panels,
     x_label,
     x_of,
@@ -58,14 +62,13 @@ def metric_models(data: Data) -> Figure:
     figure, axes = panels(len(names), data.choice.width, head=0.12 * len(models))
     for i, model in enumerate(models):
         style = category(i)
-        last = ""
-        for one, name in zip(axes, names, strict=True):
-            table = data.metric_grid(name, model)
-            if table.empty:
+        tables = {name: data.metric_grid(name, model) for name in names}
+        last = _last_measured(data, tables.values())
+        for one, table in zip(axes, tables.values(), strict=True):
+            if last not in table.index:
                 continue
-            last = str(table.index[-1])
             places = x_of(layers_of(table), data.choice.depth)
-            one.plot(places, table.iloc[-1], **style, markersize=2, linewidth=1)
+            one.plot(places, table.loc[last], **style, markersize=2, linewidth=1)
         axes[0].plot([], [], **style, label=f"{shown_name(model)}, {last}")
     for one, name in zip(axes, names, strict=True):
         one.set_title(titled(data, name))
@@ -75,6 +78,13 @@ def metric_models(data: Data) -> Figure:
     figure.supxlabel(x_label(data.choice.depth), fontsize=7.5)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=1)
     return figure
+
+
+def _last_measured(data: Data, tables: Iterable[pd.DataFrame]) -> str:
+    """The last checkpoint that has as many of the metrics as any has."""
+    known = [str(name) for table in tables for name in table.dropna(how="all").index]
+    counted = {name: known.count(name) for name in data.checkpoints(known)}
+    return [name for name, n in counted.items() if n == max(counted.values())][-1]
 
 
 @kind(
@@ -131,10 +141,10 @@ def metric_spread(data: Data) -> Figure:
         at = values.isel(checkpoint=-1)
         mean, spread = at.mean("text").to_series(), at.std("text", ddof=1).to_series()
         _spread(one, mean, spread, data.choice.depth)
-        one.set_title(f"{name}\n({at.attrs['unit']})")
+        one.set_title(named(name, at.attrs["unit"]))
     checkpoint = at["checkpoint"].item()
     figure.supxlabel(x_label(data.choice.depth), fontsize=7.5)
-    figure.suptitle(f"{checkpoint}: mean over {at.sizes['text']} texts ± 1 s.d.")
+    headed(figure, f"{checkpoint}: mean over {at.sizes['text']} texts ± 1 s.d.")
     return figure
 
 
@@ -181,14 +191,14 @@ def text_numbers(data: Data, name: str) -> xr.DataArray:
     source = data.metric(name)["source"].iloc[0]
     array = data.store.metric_values(model, name, str(source))
     array = array.sel(checkpoint=data.checkpoints(map(str, array["checkpoint"].values)))
-    layers = [one for one in array["layer"].values if one in (data.choice.layers or {one})]
-    return array.sel(layer=layers)
+    return array.sel(layer=data.layers(array["layer"].values.tolist()))
 
 
 def titled(data: Data, name: str, *, by_task: bool = False, lines: bool = True) -> str:
     """A metric with its unit."""
-    unit = data.metric(name, by_task=by_task)["unit"].iloc[0]
-    return f"{name}{chr(10) if lines else ' '}({unit})" if unit else name
+    unit = str(data.metric(name, by_task=by_task)["unit"].iloc[0])
+    two = named(name, unit)
+    return two if lines else two.replace("_\n", "_").replace("\n", " ").strip()
 
 
 def _spread(axes: Axes, mean: pd.Series[float], spread: pd.Series[float], depth: bool) -> None:

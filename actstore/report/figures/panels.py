@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ from actstore.report.figures.style import HATCH, MISSING, training_colours
 _NARROWEST = 1.5
 """Inches that a panel needs."""
 _TICKS = 5
+_LETTERS = 17
+"""That fit in an inch of a heading."""
 
 
 def one_panel(width: float, height: float | None = None) -> tuple[Figure, Axes]:
@@ -47,6 +50,7 @@ def panels(
     stay at the left, and the ones above show their own layers.
     """
     columns = columns or min(n, max(1, int(width / _NARROWEST)))
+    ratio = min(ratio, 0.62) if columns == 1 else ratio
     rows = math.ceil(n / columns)
     height = rows * (ratio * width / columns + 0.15) + 0.3 + head
     figure = Figure((width, height), layout="constrained")
@@ -58,6 +62,20 @@ def panels(
         if share_x and i + columns >= n:
             every[i].tick_params(labelbottom=True)
     return figure, every[:n]
+
+
+def headed(figure: Figure, text: str) -> None:
+    """A heading over the whole figure, in lines that are no wider than it is."""
+    figure.suptitle("\n".join(textwrap.wrap(text, int(figure.get_figwidth() * _LETTERS))))
+
+
+def named(name: str, unit: str, most: int = 20) -> str:
+    """A metric and its unit in two lines, none longer than a narrow panel if it can be helped."""
+    told = f"({unit})" if unit else ""
+    if len(name) <= most or "_" not in name:
+        return f"{name}\n{told}"
+    first, _, rest = name.rpartition("_")
+    return f"{first}_\n{rest} {told}"
 
 
 def x_of(layers: Sequence[int], depth: bool) -> NDArray[np.float64]:
@@ -137,8 +155,9 @@ def curves(
 ) -> None:
     """A line a checkpoint over the layers. table: (checkpoint, layer)."""
     places = x_of(layers_of(table), depth)
+    gaps: dict[str, Any] = {"marker": ".", "markersize": 2} if table.isna().any(axis=None) else {}
     for checkpoint, values in zip(table.index, table.to_numpy(float), strict=True):
-        axes.plot(places, values, **colours.line(str(checkpoint)))
+        axes.plot(places, values, **{**gaps, **colours.line(str(checkpoint))})
     light_grid(axes)
     layer_ticks(axes)
     few_y_ticks(axes)
@@ -163,20 +182,26 @@ def cells(
     return image
 
 
-def _name_cells(axes: Axes, checkpoints: Sequence[str], layers: Sequence[int]) -> None:
-    room = axes.figure.get_figure(root=True).get_figwidth()
-    wide = axes.get_position().width * room
-    columns = _some(len(checkpoints), int(wide / 0.16))
-    names = [short_checkpoint(checkpoints[i]) for i in columns]
+def name_checkpoints(axes: Axes, checkpoints: Sequence[str], wide: float) -> None:
+    """As many checkpoints below the axes as can be read. wide: the axes' width in inches."""
+    shown = _some(len(checkpoints), int(wide / 0.15))
+    names = [short_checkpoint(checkpoints[i]) for i in shown]
     crowded = sum(len(name) + 2 for name in names) * 0.075 > wide
-    axes.set_xticks(columns, names, rotation=90 if crowded else 0)
-    rows = _some(len(layers), 9)
+    axes.set_xticks(shown, names, rotation=90 if crowded else 0)
+
+
+def _name_cells(axes: Axes, checkpoints: Sequence[str], layers: Sequence[int]) -> None:
+    panel = axes.get_position().width * axes.figure.get_figure(root=True).get_figwidth()
+    name_checkpoints(axes, checkpoints, panel)
+    rows = list(range(0, len(layers), math.ceil(len(layers) / 9)))
     axes.set_yticks(rows, [str(layers[i]) for i in rows])
 
 
 def _some(n: int, most: int) -> list[int]:
-    """At most so many places of n, evenly spaced, the first among them."""
-    return list(range(0, n, math.ceil(n / max(most, 1))))
+    """At most so many places of n, about evenly spaced, the first and the last among them."""
+    if n <= most:
+        return list(range(n))
+    return sorted({round(place) for place in np.linspace(0, n - 1, max(most, 2))})
 
 
 def short(number: int) -> str:

@@ -25,6 +25,10 @@ class Need:
     command: str
     """What makes it, with {store} for the store's URL."""
 
+    def missing(self, store: Store) -> str:
+        """That a store has none, and what to type."""
+        return f"no {self.what}: {self.command.format(store=store.url)}"
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -44,10 +48,9 @@ class Kind:
         """
         data = Data(store, choice or Choice())
         if lacking := self.lacks(data):
-            one = lacking[0]
-            command = one.command.format(store=store.url)
+            told = "; ".join(need.missing(store) for need in lacking)
             raise MissingShardsError(
-                f"{store.url} has no {one.what}, which the figure {self.name} shows. Run: {command}"
+                f"The figure {self.name} shows what {store.url} has not. Make it: {told}"
             )
         with styled():
             figure = self.draw(data)

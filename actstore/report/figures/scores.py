@@ -13,6 +13,7 @@ from actstore.report.figures.panels import (
     TrainingColours,
     curves,
     few_y_ticks,
+    headed,
     layer_ticks,
     light_grid,
     one_panel,
@@ -43,7 +44,7 @@ def score_layers(data: Data) -> Figure:
         one.set_title(f"{name} ({tasks.sizes['task']})")
     figure.supxlabel(x_label(data.choice.depth), fontsize=7.5)
     figure.supylabel("main score", fontsize=7.5)
-    figure.suptitle(_heading(data, checkpoint))
+    headed(figure, _heading(data, checkpoint))
     return figure
 
 

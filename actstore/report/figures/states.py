@@ -98,8 +98,8 @@ def _group(data: Data) -> CheckpointGroup:
 
 def _some(data: Data, group: CheckpointGroup) -> list[int]:
     """The chosen layers; else four, from the first to the last."""
-    if data.choice.layers:
-        return list(data.choice.layers)
+    if data.choice.layers != "all":
+        return data.layers(group.layers)
     places = np.linspace(0, len(group.layers) - 1, min(_LAYERS, len(group.layers)))
     return [group.layers[round(place)] for place in places]
 

@@ -86,16 +86,21 @@ def styled() -> AbstractContextManager[None]:
 
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as .pdf, .png or .svg, the same bytes each time. Raises InvalidInputError."""
-    kind = path.suffix.lower()
-    if kind not in _NO_DATE:
-        raise InvalidInputError(
-            f"A figure cannot be written as {path.name!r}. Write one of: "
-            f"{', '.join(path.stem + suffix for suffix in _NO_DATE)}"
-        )
+    kind = suffix_of(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with styled():
         figure.savefig(path, metadata=_NO_DATE[kind])
     return path
+
+
+def suffix_of(path: Path) -> str:
+    """`.pdf`, `.png` or `.svg`. Raises InvalidInputError for another."""
+    if path.suffix.lower() not in _NO_DATE:
+        raise InvalidInputError(
+            f"A figure cannot be written as {path.name!r}. Write one of: "
+            f"{', '.join(path.stem + suffix for suffix in _NO_DATE)}"
+        )
+    return path.suffix.lower()
 
 
 def training_colours() -> LinearSegmentedColormap:

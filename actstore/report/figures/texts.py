@@ -14,7 +14,7 @@ from actstore.errors import InvalidInputError
 from actstore.report.figures.data import Data
 from actstore.report.figures.metrics import text_numbers
 from actstore.report.figures.needs import TEXT_NUMBERS
-from actstore.report.figures.panels import few_y_ticks, light_grid, panels
+from actstore.report.figures.panels import few_y_ticks, headed, light_grid, panels
 from actstore.report.figures.registry import kind
 from actstore.report.figures.style import COLOURS, QUIET, category
 from actstore.store import Store
@@ -102,7 +102,7 @@ def extreme_texts(data: Data) -> Figure:
     axes.locator_params(axis="x", nbins=3)
     axes.set_xlabel(f"{values.name} ({values.attrs['unit']})")
     where = f"{values['checkpoint'].item()}, layer {values['layer'].item()}"
-    figure.suptitle(f"{where}: lowest and highest of {len(found)} texts")
+    headed(figure, f"{where}: lowest and highest of {len(found)} texts")
     return figure
 
 
