@@ -3,12 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check slurm setup docs clean
+.PHONY: demo test check slurm browser setup docs clean
 
 demo: setup ## train a tiny model, then extract, evaluate, measure and report
 	$(BIN)/actstore demo
 
-test: check slurm ## lint, types, the rooms' import contracts, then every test
+test: check slurm browser ## lint, types, the rooms' import contracts, then every test
 	$(BIN)/python -m pytest -n 2
 
 check: setup
@@ -19,6 +19,9 @@ check: setup
 
 slurm: ## the packages of the tests that submit to a real SLURM, where they can be installed
 	tests/support/slurm/install.sh
+
+browser: ## the browser that the report is tested in, where it can be installed
+	tests/support/browser/install.sh
 
 setup: $(VENV)/.installed
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 
 import pytest
 
+from tests.support.browser import NO_BROWSER
 from tests.support.s3.fixtures import bucket, s3_endpoint
 from tests.support.slurm.cluster import missing_programs
 
@@ -72,15 +73,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say loudly that SLURM was not tested: else a skip among hundreds of tests is overlooked."""
+    """Say loudly what was not tested: else a skip among hundreds of tests is overlooked."""
+    _say_skipped(terminalreporter, NO_SLURM, "SLURM", "tests/support/slurm/install.sh")
+    _say_skipped(terminalreporter, NO_BROWSER, "THE REPORT", "tests/support/browser/install.sh")
+
+
+def _say_skipped(
+    terminalreporter: pytest.TerminalReporter, reason: str, what: str, install: str
+) -> None:
     skipped = [
-        report
+        str(report.longrepr)
         for report in terminalreporter.stats.get("skipped", [])
-        if NO_SLURM in str(report.longrepr)
+        if reason in str(report.longrepr)
     ]
     if skipped:
-        terminalreporter.section("SLURM WAS NOT TESTED", red=True, bold=True)
+        terminalreporter.section(f"{what} WAS NOT TESTED", red=True, bold=True)
         terminalreporter.line(
-            f"{len(skipped)} tests that submit to a real SLURM were SKIPPED: this machine lacks "
-            f"{', '.join(missing_programs())}. As root on Debian: tests/support/slurm/install.sh"
+            f"{len(skipped)} tests were SKIPPED: {reason}. As root on Debian: {install}"
         )

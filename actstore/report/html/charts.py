@@ -239,6 +239,7 @@ _LOOK: dict[str, Any] = {
     "background": None,
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
+    "mark": {"aria": False},  # screen readers get the table, not hundreds of unnamed marks
     "axis": {
         **_QUIET,
         "titleFontWeight": "normal",

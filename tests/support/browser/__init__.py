@@ -1,0 +1,3 @@
+"""A real browser for tests."""
+
+NO_BROWSER = "Chromium is not installed"
