@@ -11,7 +11,7 @@ import pandas as pd
 
 from actstore.errors import UnknownNameError
 from actstore.refs import look_up
-from actstore.report.correlation.multiple import Correction, adjusted
+from actstore.report.multiple_tests import Correction, adjusted
 from actstore.report.tables.state_scores import STATE, Gaps, StateScores, by_state, tabulate
 
 
