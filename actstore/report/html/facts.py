@@ -15,6 +15,7 @@ from actstore import __version__
 from actstore.errors import UnknownNameError
 from actstore.report.grids import shown_name
 from actstore.report.html.findings import ARM, Findings, States, Suite
+from actstore.report.tables import metric_availability
 from actstore.store import Store
 from actstore.store.runs import run_events
 from actstore.store.zarr_metadata import read_attributes
@@ -51,7 +52,7 @@ def coverage(findings: Findings, store: Store) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
-_METRIC_COLUMNS = ("model", "metric", "source", "unit", "values", "of", "without, because")
+_METRIC_COLUMNS = ("model", "metric", "source", "values", "undefined", "missing", "reasons")
 
 
 def _place(suite: Suite, one: States) -> tuple[str, str, str]:
@@ -86,13 +87,13 @@ def _n_arms(one: States) -> int:
 
 
 def _metrics(findings: Findings) -> Iterator[tuple[str, ...]]:
-    n_arms = {one.model: _n_arms(one) for one in findings.states}
-    for key, part in findings.metrics.groupby(["model", "metric", "source"]):
+    """A line a metric and source, over all checkpoints."""
+    table = metric_availability(findings.metrics, findings.numbers)
+    for key, part in table.groupby(["model", "metric", "source"]):
         model, metric, source = map(str, key)
-        reasons = part.loc[part["value"].isna(), "reason"].replace("", "no reason given")
-        why = _some([f"{n}: {reason}" for reason, n in reasons.value_counts().items()])
-        there, unit = str(part["value"].notna().sum()), str(part["unit"].iloc[0])
-        yield shown_name(model), metric, source, unit, there, str(n_arms[model]), why
+        counts = [f"{part[name].sum():,}" for name in ("n_values", "n_nan", "n_missing")]
+        reasons = [*part.loc[part["reasons"] != "", "reasons"].unique()]
+        yield shown_name(model), metric, source, *counts, _some(reasons)
 
 
 def _failures(store: Store, models: set[str]) -> Table:

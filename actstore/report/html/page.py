@@ -44,7 +44,7 @@ class Facts:
 
 def page(findings: Findings, facts: Facts) -> str:
     """The page as HTML."""
-    scripts = [_library(), _own("page.js")]
+    scripts = [library(), _own("page.js")]
     keys = [f"q{i}" for i in range(len(findings.quantities))]
     return _template().render(
         title=_title(findings),
@@ -145,7 +145,7 @@ def _policy(scripts: Sequence[str]) -> str:
 
 
 @functools.cache
-def _library() -> str:
+def library() -> str:
     """Vega, Vega-Lite and Vega-Embed in one script, of the version that the charts are made for."""
     version = ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
     bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from html import unescape
@@ -146,10 +147,14 @@ def test_what_is_missing_is_said(written: list[Path]) -> None:
 
 def test_metrics_without_values_say_why(tmp_path: Path) -> None:
     store = create_store(tmp_path / "some.zarr")
-    values = [metric("step0", 0, "curvature", float("nan")), metric("step0", 1, "curvature", 2.0)]
-    store.record_metrics(values)
+    nan = dataclasses.replace(metric("step0", 0, "curvature", float("nan")), reason="constant")
+    store.record_metrics([nan, metric("step0", 1, "curvature", 2.0)])
+    store.record_scores([score("step0", 2, "Find", 0.1)])
     page = Page(write_report(store, tmp_path)[0])
-    assert page.rows("Metrics")[0][-3:] == ["1", "2", "1: no reason given"]
+    assert page.rows("Metrics")[0][1:] == [
+        *("curvature", "mean_pool", "1", "1", "1"),
+        "constant (1)",
+    ]
 
 
 def test_evaluations_that_failed_are_listed(tmp_path: Path) -> None:
