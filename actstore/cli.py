@@ -16,6 +16,7 @@ from actstore.commands import (
     moving,
     plot,
     run,
+    search,
     slurm,
     stores,
     texts,
@@ -50,6 +51,7 @@ app.command()(extraction.extract)
 app.command("eval")(evaluation.evaluate)
 app.command()(evaluation.scores)
 app.command()(evaluation.compare)
+app.command()(search.search)
 app.command()(analysis.metrics)
 app.command()(lens.lens)
 app.command("fit-lens")(fit_lens.fit_lens)

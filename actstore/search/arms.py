@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from actstore.errors import InvalidInputError
 from actstore.refs import by_training_step, training_step
 
 Floats = NDArray[np.float64]
@@ -35,12 +34,12 @@ class Arms:
     def name(self, arm: int) -> str:
         return f"{self.checkpoint[arm]}, layer {self.layer[arm]}"
 
-    def index(self, checkpoint: str, layer: int) -> int:
-        """Which arm that is. Raises InvalidInputError for none of them."""
-        for arm, one in enumerate(zip(self.checkpoint, self.layer.tolist(), strict=True)):
-            if one == (checkpoint, layer):
-                return arm
-        raise InvalidInputError(f"{checkpoint}, layer {layer}, is none of the {len(self)} arms.")
+    def places(self) -> dict[tuple[str, int], int]:
+        """The arm of each (checkpoint, layer)."""
+        return {
+            one: arm
+            for arm, one in enumerate(zip(self.checkpoint, self.layer.tolist(), strict=True))
+        }
 
 
 def make_arms(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,9 +32,13 @@ class Objective:
         return values
 
 
-def suite_mean(tasks: Sequence[str]) -> Objective:
-    """The unweighted mean of the tasks' scores."""
-    return Objective("mean of tasks", tuple(tasks), np.full(len(tasks), 1 / len(tasks)))
+def suite_mean(tasks: Sequence[str], part_of: Sequence[str] = ()) -> Objective:
+    """The unweighted mean of the tasks' scores.
+
+    part_of: for each task the aggregate that it counts in, together with its other parts as one
+    task, or nothing; as a suite's mean does.
+    """
+    return Objective("mean of tasks", tuple(tasks), _shares(tasks, part_of))
 
 
 def one_task(task: str, tasks: Sequence[str]) -> Objective:
@@ -42,12 +47,12 @@ def one_task(task: str, tasks: Sequence[str]) -> Objective:
     return Objective(found, (found,), np.ones(1))
 
 
-def z_score(tasks: Sequence[str], final: pd.DataFrame) -> Objective:
+def z_score(tasks: Sequence[str], final: pd.DataFrame, part_of: Sequence[str] = ()) -> Objective:
     """The mean over tasks of (score - mean) / sd, both over the layers of the final checkpoint.
 
     So that no task counts more because its scores spread more. final: (layer, task), the final
-    checkpoint's scores at every layer. Raises InvalidInputError where a task's are all equal, or
-    some are missing.
+    checkpoint's scores at every layer. part_of: as of `suite_mean`. Raises InvalidInputError where
+    a task's are all equal, or some are missing.
     """
     table = final.reindex(columns=list(tasks))
     spread = table.std(ddof=0).to_numpy()
@@ -57,9 +62,16 @@ def z_score(tasks: Sequence[str], final: pd.DataFrame) -> Objective:
             "z-scores need the final checkpoint's score of every task at every layer, not all "
             f"equal; that fails for {', '.join(unusable or table.columns[table.isna().any()])}."
         )
-    weights = 1 / spread / len(tasks)
+    weights = _shares(tasks, part_of) / spread
     constant = -float(weights @ table.mean().to_numpy())
     return Objective("z-score against the final checkpoint", tuple(tasks), weights, constant)
+
+
+def _shares(tasks: Sequence[str], part_of: Sequence[str]) -> Floats:
+    """(task,): what each counts in the mean."""
+    items = [part or task for task, part in zip(tasks, part_of or [""] * len(tasks), strict=True)]
+    count = Counter(items)
+    return np.array([1 / count[item] / len(count) for item in items])
 
 
 def final_checkpoint(checkpoints: Sequence[str]) -> str:

@@ -62,21 +62,27 @@ class Replay:
     looks: pd.DataFrame
     """n_scores, n_arms, best, regret, confidence, a line a look."""
 
-    def regret_after(self, n_arms: int) -> float:
-        """Simple regret once that many arms were looked at."""
-        upto = self.looks[self.looks["n_arms"] <= n_arms]
+    @property
+    def states_confidence(self) -> bool:
+        return bool(self.looks["confidence"].notna().any())
+
+    def regret_after(self, n_scores: int) -> float:
+        """Simple regret once so many scores were spent."""
+        upto = self.looks[self.looks["n_scores"] <= n_scores]
+        if upto.empty:
+            upto = self.looks.iloc[:1]
         return float(upto["regret"].iloc[-1])
 
-    def arms_to_best(self) -> float:
-        """Arms looked at until the best of all is named for the first time; inf for never."""
-        found = self.looks[self.looks["regret"] <= 0]
-        return float(found["n_arms"].iloc[0]) if len(found) else float("inf")
+    def scores_to(self, regret: float, *, stays: bool = True) -> float:
+        """Scores spent until the regret is that small for the first time; inf for never.
 
-    def scores_to(self, regret: float) -> float:
-        """Scores spent until the regret is that small, and stays so; inf for never."""
-        above = np.flatnonzero(self.looks["regret"].to_numpy() > regret)
-        first = above[-1] + 1 if len(above) else 0
-        return float(self.looks["n_scores"].iloc[first]) if first < len(self.looks) else np.inf
+        stays: until it stays so.
+        """
+        small = (self.looks["regret"] <= regret).to_numpy()
+        if stays:
+            small = np.logical_and.accumulate(small[::-1])[::-1]
+        spent = self.looks["n_scores"].to_numpy()[small]
+        return float(spent[0]) if len(spent) else float("inf")
 
 
 def score_table(

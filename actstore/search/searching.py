@@ -121,7 +121,7 @@ class Search:
     @property
     def learns(self) -> bool:
         """Whether the first arms are scored, so that there is something to learn from."""
-        return bool(self._order) and not any(self._open(arm) for arm in self._first)
+        return bool(self._order) and bool(self._closed[self._first].all())
 
     def propose(self) -> Proposal | None:
         """What to score next; None once everything is scored, or was tried."""
@@ -131,11 +131,11 @@ class Search:
     def propose_several(self, n: int) -> list[Proposal]:
         """What to score next, by several workers at a time; fewer than n where little is left.
 
-        Of the first arms each is one; then each proposal believes those before it to turn
-        out as expected, and never repeats their scores.
+        The first arms are proposed together, however many n is: none depends on another. Then each
+        proposal believes those before it to turn out as expected, and never repeats their scores.
         """
         if not self.learns:
-            return self._first_proposals()[:n]
+            return self._first_proposals()
         posterior = self._posterior(self.n_scores)
         best = self._best(posterior)
         closed, extracted = self._closed.copy(), set(self.extracted)
@@ -160,14 +160,17 @@ class Search:
         return self._best(self._posterior(self.n_scores))
 
     @property
+    def complete(self) -> bool:
+        """Whether everything is scored, or was tried."""
+        return bool(self._closed.all())
+
+    @property
     def done(self) -> bool:
-        """Whether two looks in a row were as confident as asked, or everything is scored.
+        """Whether two looks in a row were as confident as asked.
 
         There is a look whenever as many scores came as there are tasks, or first arms where these
         are more. One look alone is too often confident by chance: it is the first of many.
         """
-        if bool(self._closed.all()):
-            return True
         every = max(len(self.objective.tasks), self.settings.n_first)
         last = self.n_scores // every * every
         if not self.learns or last - every < len(self._first) * len(self.objective.tasks):

@@ -50,6 +50,8 @@ class EvaluationRequest:
     """Score again what was scored on the same data and states."""
     share: Share | None = None
     """Only this part: of every task, neighbouring checkpoints. None: all of it."""
+    only: frozenset[tuple[str, int, str]] | None = None
+    """Of all these, only some: (checkpoint, layer, task). None: all of them."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ def plan_evaluation(store: Store, request: EvaluationRequest) -> EvaluationPlan:
         if request.share is not None:
             states = request.share.part(states, shift=place)
         units += [_unit(task, bundle, one, request.conditions) for one in states]
+    if request.only is not None:
+        units = [unit for unit in units if _place(unit) in request.only]
     known = set() if request.overwrite else _scored(store.scores())
     todo = tuple(unit for unit in units if not _entries(unit) <= known)
     return EvaluationPlan(suite, todo, len(units) - len(todo))
@@ -191,6 +195,10 @@ def _require_states(bundle: TaskBundle, wanted: _Wanted) -> None:
     rows = np.sort(bundle.rows())
     for pooling in {one.pooling for one in wanted.fits}:
         wanted.group.require(pooling, rows)
+
+
+def _place(unit: Unit) -> tuple[str, int, str]:
+    return unit.checkpoint, unit.representation.layer, unit.task.name
 
 
 def _entries(unit: Unit) -> set[tuple[object, ...]]:
