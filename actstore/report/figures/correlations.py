@@ -15,6 +15,8 @@ from actstore.report.figures.panels import TrainingColours, few_y_ticks, headed,
 from actstore.report.figures.registry import kind
 from actstore.report.figures.style import COLOURS
 
+_NAIVE = 2000
+"""Points up to which all pairs are compared."""
 _METHODS = ("Spearman", "Kendall", "Pearson", "distance")
 
 
@@ -49,7 +51,7 @@ def correlations(data: Data) -> Figure:
     axes.set(xlim=(-1.02, 1.02), xlabel="correlation with the mean score")
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
-    figure.legend(loc="outside upper left", ncols=2 if data.choice.width < 4 else 4)
+    figure.legend(loc="outside lower center", ncols=2 if data.choice.width < 4 else 4)
     headed(figure, "bars: all checkpoints and layers; ticks: the layers of one checkpoint")
     return figure
 
@@ -107,6 +109,9 @@ def _correlation(table: pd.DataFrame, method: str) -> float:
     if method == "distance":
         import dcor
 
+        # The fast way is compiled first, which takes ten seconds.
+        if len(x) <= _NAIVE:
+            return float(dcor.distance_correlation(x, y, method="naive"))
         return float(dcor.distance_correlation(x, y))
     from scipy import stats
 

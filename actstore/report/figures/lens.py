@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from actstore.report.figures.data import Data
 from actstore.report.figures.metrics import titled
 from actstore.report.figures.needs import metrics_like
-from actstore.report.figures.panels import TrainingColours, curves, panels, x_label
+from actstore.report.figures.panels import TrainingColours, curves, log_if_wide, panels, x_label
 from actstore.report.figures.registry import kind
 
 _SHOWN = [
@@ -37,9 +37,9 @@ def lens(data: Data) -> Figure:
     figure, axes = panels(len(names), data.choice.width)
     colours = TrainingColours(data.checkpoints({str(c) for table in tables for c in table.index}))
     for one, name, table in zip(axes, names, tables, strict=True):
-        if name in _LOG:
-            one.set_yscale("log")
         curves(one, table, colours, depth=data.choice.depth)
+        if name in _LOG:
+            log_if_wide(one, table.to_numpy(float))
         one.set_title(titled(data, name).removeprefix("lens_"))
     figure.supxlabel(x_label(data.choice.depth), fontsize=7.5)
     colours.bar(figure, axes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
@@ -89,27 +88,25 @@ def _last_measured(data: Data, tables: Iterable[pd.DataFrame]) -> str:
 
 @kind(
     "metric-types",
-    "Metrics over the texts of single tasks, a row a metric and a column a task type: "
-    "tasks thin, their mean bold, one standard deviation shaded.",
+    "Metrics over the texts of single tasks, a panel a metric and task type: tasks thin, their "
+    "mean bold, one standard deviation shaded.",
     TASK_METRICS,
 )
 def metric_types(data: Data) -> Figure:
     names = data.metric_names(FAMILIAR, by_task=True)
     found = {name: _by_task(data, name) for name in names}
     types = sorted({str(one) for table in found.values() for one in table["task_type"]})
-    figure, grid = panels(len(names) * len(types), data.choice.width, columns=len(types))
-    every = np.reshape(np.array(grid, object), (len(names), len(types)))
-    for row, name in zip(every, names, strict=True):
-        row[0].set_ylabel(titled(data, name, by_task=True))
-        for axes, task_type in zip(row, types, strict=True):
-            rows = found[name][found[name]["task_type"] == task_type]
-            table = rows.pivot_table(index="layer", columns="task", values="value")
-            _spread(axes, table.mean(axis=1), table.std(axis=1), data.choice.depth)
-            places = x_of(list(table.index), data.choice.depth)
-            axes.plot(places, table, color=QUIET, linewidth=0.6, linestyle="-")
-    for axes, task_type in zip(every[0], types, strict=True):
-        axes.set_title(task_type)
+    shown = [(name, task_type) for name in names for task_type in types]
+    figure, axes = panels(len(shown), data.choice.width)
+    for one, (name, task_type) in zip(axes, shown, strict=True):
+        rows = found[name][found[name]["task_type"] == task_type]
+        table = rows.pivot_table(index="layer", columns="task", values="value")
+        _spread(one, table.mean(axis=1), table.std(axis=1), data.choice.depth)
+        one.plot(x_of(list(table.index), data.choice.depth), table, "-", color=QUIET, linewidth=0.6)
+        one.set_title(f"{task_type} ({len(table.columns)})\n{name}")
     figure.supxlabel(x_label(data.choice.depth), fontsize=7.5)
+    units = ", ".join(dict.fromkeys(str(table["unit"].iloc[0]) for table in found.values()))
+    figure.supylabel(units, fontsize=7.5)
     return figure
 
 

@@ -24,6 +24,7 @@ from actstore.report.figures.style import HATCH, MISSING, training_colours
 _NARROWEST = 1.5
 """Inches that a panel needs."""
 _TICKS = 5
+_WIDE = 20
 _LETTERS = 17
 """That fit in an inch of a heading."""
 
@@ -49,7 +50,9 @@ def panels(
     ratio: a panel's height to its width. head: inches above them. Panels in a row that is not full
     stay at the left, and the ones above show their own layers.
     """
-    columns = columns or min(n, max(1, int(width / _NARROWEST)))
+    if columns is None:
+        most = min(n, max(1, int(width / _NARROWEST)))
+        columns = math.ceil(n / math.ceil(n / most))  # five as 3 + 2, not as 4 + 1
     ratio = min(ratio, 0.62) if columns == 1 else ratio
     rows = math.ceil(n / columns)
     height = rows * (ratio * width / columns + 0.15) + 0.3 + head
@@ -94,6 +97,13 @@ def layer_ticks(axes: Axes) -> None:
 
 def few_y_ticks(axes: Axes) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(4, min_n_ticks=3))
+
+
+def log_if_wide(axes: Axes, values: NDArray[np.float64]) -> None:
+    """A logarithmic scale for positive values that span more than a factor of 20."""
+    low, high = np.nanmin(values), np.nanmax(values)
+    if low > 0 and high > _WIDE * low:
+        axes.set_yscale("log")
 
 
 def light_grid(axes: Axes) -> None:

@@ -16,6 +16,7 @@ from actstore.report.figures.panels import (
     headed,
     layer_ticks,
     light_grid,
+    log_if_wide,
     one_panel,
     panels,
     x_label,
@@ -143,7 +144,8 @@ def evaluation_seconds(data: Data) -> Figure:
     places = x_of(list(total.median().index), data.choice.depth)
     axes.plot(places, total.median(), color="black", linewidth=1.8, linestyle="-", label="all")
     axes.fill_between(places, total.quantile(0.25), total.quantile(0.75), color="black", alpha=0.15)
-    axes.set(yscale="log", xlabel=x_label(data.choice.depth), ylabel="evaluation seconds")
+    axes.set(xlabel=x_label(data.choice.depth), ylabel="evaluation seconds")
+    log_if_wide(axes, by.to_numpy(float))
     light_grid(axes)
     layer_ticks(axes)
     figure.legend(loc="outside upper left", ncols=max(1, int(data.choice.width / 1.1)))

@@ -53,7 +53,7 @@ def text_map(data: Data) -> Figure:
     if names:
         handles, labels = axes[0].get_legend_handles_labels()
         columns = max(1, int(data.choice.width / 1.1))
-        figure.legend(handles, labels, loc="outside upper left", ncols=columns, markerscale=2)
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, markerscale=2)
     _say(figure, data, f"{pooling} pooling of {len(rows):,} texts at {group.checkpoint}")
     return figure
 
