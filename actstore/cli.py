@@ -10,6 +10,7 @@ from actstore import __version__
 from actstore.commands import (
     analysis,
     evaluation,
+    export,
     extraction,
     fit_lens,
     lens,
@@ -19,6 +20,7 @@ from actstore.commands import (
     search,
     slurm,
     stores,
+    tables,
     texts,
     views,
 )
@@ -53,6 +55,7 @@ app.command()(evaluation.scores)
 app.command()(evaluation.compare)
 app.command()(search.search)
 app.command()(analysis.metrics)
+app.command()(tables.tables)
 app.command()(lens.lens)
 app.command("fit-lens")(fit_lens.fit_lens)
 app.command()(stores.info)
@@ -64,6 +67,7 @@ app.command()(moving.push)
 app.command()(moving.pull)
 app.command()(moving.drop)
 app.command()(plot.plot)
+app.command()(export.export)
 app.command()(analysis.report)
 app.command()(analysis.demo)
 
