@@ -42,6 +42,8 @@ def main() -> None:
         _fail(str(error), error.exit_code, error)
     except ModuleNotFoundError as error:
         _fail(_what_to_install(error), 2, error)
+    except MemoryError as error:
+        _fail("There is not enough memory for this. Read fewer rows, layers or texts.", 1, error)
     except OSError as error:
         _fail(_what_the_system_says(error), 1, error)
     except SystemExit as end:
@@ -76,7 +78,9 @@ def _fail(message: str, code: int, error: BaseException) -> None:
     if os.environ.get("ACTSTORE_DEBUG"):
         raise error
     notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", []))
-    typer.secho(f"Error: {message}{notes}", err=True, fg=typer.colors.RED)
+    from actstore.present.terminal import printable
+
+    typer.secho(f"Error: {printable(message + notes)}", err=True, fg=typer.colors.RED)
     sys.exit(code)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +20,10 @@ from actstore.errors import InvalidInputError
 Place = tuple[str | int, ...]
 """Where a value is: the keys, and the numbers of list items from 0, that lead to it."""
 
+_MOST_BYTES = 16 << 20
+_MOST_DEPTH = 64
+_MOST_VALUES = 100_000
+"""An experiment has some hundreds. A few aliases of aliases can stand for any number."""
 _TAG = "tag:yaml.org,2002:"
 _SCALARS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "null": (r"~|null|Null|NULL|", lambda _: None),
@@ -51,6 +55,8 @@ def read_yaml(path: Path) -> YamlFile:
     document, and for a key that is there twice.
     """
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise InvalidInputError(f"{path} is too long: {path.stat().st_size:,} bytes.")
         text = path.read_text("utf-8")
     except FileNotFoundError as error:
         raise InvalidInputError(f"There is no file {path}. Check the path.") from error
@@ -104,6 +110,9 @@ def _compose(text: str, what: str) -> yaml.Node | None:
         return yaml.compose(text, _Loader)  # nodes only: nothing is constructed
     except yaml.YAMLError as error:
         raise InvalidInputError(f"{what}{_said(error)}. {_QUOTE}") from error
+    except (RecursionError, ValueError) as error:  # ValueError: \U00110000 is no character
+        why = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise InvalidInputError(f"{what} is no YAML: {why}. {_QUOTE}") from error
 
 
 def _said(error: yaml.YAMLError) -> str:
@@ -119,8 +128,15 @@ class _Reading:
 
     what: str
     lines: dict[Place, int]
+    made: list[None] = field(default_factory=list)
+    """One for each value that was made."""
 
     def value(self, node: yaml.Node, place: Place, above: tuple[yaml.Node, ...]) -> object:
+        if len(place) > _MOST_DEPTH:
+            self._refuse(node, f"more than {_MOST_DEPTH} values are inside one another")
+        self.made.append(None)
+        if len(self.made) > _MOST_VALUES:
+            self._refuse(node, f"its aliases stand for more than {_MOST_VALUES:,} values")
         if node in above:
             self._refuse(node, f"the alias in {_dotted(place)} is inside what it stands for")
         if isinstance(node, yaml.ScalarNode):
@@ -156,7 +172,10 @@ class _Reading:
         pattern, made = _SCALARS[name]
         if name != "str" and not re.fullmatch(pattern, node.value):
             self._refuse(node, f"{node.value!r} is no {name}")
-        return made(node.value)
+        try:
+            return made(node.value)
+        except ValueError:  # a number of thousands of digits
+            self._refuse(node, f"{node.value[:20]}… is no {name} that fits anywhere")
 
     def _refuse(self, node: yaml.Node, why: str) -> NoReturn:
         raise InvalidInputError(f"{self.what}, line {node.start_mark.line + 1}: {why}. Mend it.")

@@ -32,14 +32,24 @@ from actstore.progress import progress
 from actstore.refs import model_name
 from actstore.store import CheckpointGroup, Shard, Store
 from actstore.store.arrays import shards_of
+from actstore.store.documents import Fields, is_flag, is_word, one_of, or_none, whole_from
 from actstore.store.runs import run_events
 
 TOLERANCE = 0.02
 """How far a text's state may be from the stored one, relative to its length (Euclidean), where not
 every bit agrees: other devices, kernels and batches round otherwise, and narrow precisions store
 less. Weights or texts that are others differ by far more, about 1."""
-_FROM_LOG = ("compute_dtype", "batch_tokens", "attn", "packed", "compile", "tf32", "threads")
-"""What decides the last bits. Nothing that would run code is taken from a store."""
+_FROM_LOG: Fields = {
+    "compute_dtype": is_word,
+    "batch_tokens": whole_from(1, 1 << 24),
+    "attn": one_of(None, "eager", "sdpa", "flash_attention_2", "flash_attention_3"),
+    "packed": or_none(is_flag),
+    "compile": is_flag,
+    "tf32": is_flag,
+    "threads": or_none(whole_from(1, 1 << 12)),
+}
+"""What decides the last bits. Nothing that would run code is taken from a store: of kernels, which
+may also be code from the hub (`attn` as `owner/repository`), those of transformers itself."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,11 @@ def recompute(
     size that cannot be read, PlanMismatchError where the model is another by now, and what
     loading it raises.
     """
+    if model is None and (trust_remote_code or pickled_weights):
+        raise InvalidInputError(
+            "--trust-remote-code and --pickled-weights run code of a model. Say which model that "
+            "is, as otherwise the store would: --model NAME"
+        )
     models = store.models() if model is None else [model]
     units = [unit for one in models for unit in _units(store, one, checkpoints)]
     n = min(_sample_size(size, len(units)), len(units))
@@ -138,8 +153,12 @@ def _request(store: Store, group: CheckpointGroup, model: str | None) -> Extract
     )
     for event in reversed(run_events(store.storage)):
         settings = event.get("settings", {})
+        if not isinstance(settings, dict):
+            continue
         if event["event"] == "started" and model_name(str(settings.get("model"))) == spec.model:
-            told: dict[str, Any] = {k: settings[k] for k in _FROM_LOG if k in settings}
+            told: dict[str, Any] = {
+                k: settings[k] for k in _FROM_LOG if k in settings and _FROM_LOG[k](settings[k])
+            }
             return replace(request, model=model or str(settings["model"]), **told)
     return request
 

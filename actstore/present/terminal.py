@@ -12,7 +12,13 @@ from typing import Any
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
+from rich.text import Text
 
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""What a terminal obeys instead of showing it: control characters, and those that turn the
+direction of text around; and surrogates, which cannot be printed."""
 console = Console(highlight=False)
 
 
@@ -20,16 +26,23 @@ def as_json(value: Any) -> None:
     """Print dataclasses, lists and dicts as JSON on standard output."""
     plain = [asdict(v) if is_dataclass(v) and not isinstance(v, type) else v for v in _list(value)]
     document = plain if isinstance(value, list) else plain[0]
-    text = json.dumps(document, default=str, allow_nan=True, indent=2, ensure_ascii=False)
+    plain_text = json.dumps(document, default=str, allow_nan=True, indent=2, ensure_ascii=False)
+    text = _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", plain_text)
     if console.is_terminal:
         console.print_json(text)
     else:  # colouring takes as long as all else where it is long
         console.file.write(f"{text}\n")
 
 
+def printable(text: str) -> str:
+    """Text with what a terminal would obey written out: names in a store may be a stranger's."""
+    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
     """Print rows under headings; numbers are right-aligned."""
-    drawn = Table(title=title or None, title_justify="left", header_style="bold")
+    heading = Text(printable(title), style="table.title") if title else None
+    drawn = Table(title=heading, title_justify="left", header_style="bold")
     body = [[_cell(value) for value in row] for row in rows]
     for index, name in enumerate(columns):
         found = {re.sub("[,./-]", "", row[index]) for row in body} - {"–", "?"}
@@ -42,19 +55,19 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
             min_width=min(longest, console.width // 3) if index == 0 else None,
         )
     for row in body:
-        drawn.add_row(*row)
+        drawn.add_row(*map(Text, row))  # as they are: brackets in names are no markup
     console.print(drawn)
 
 
 def lines(*text: str) -> None:
     """Print lines as they are."""
     for line in text:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(printable(line), markup=False, soft_wrap=True)
 
 
 def warn(message: str) -> None:
     """Print a line on standard error."""
-    Console(stderr=True).print(message, markup=False, soft_wrap=True)
+    Console(stderr=True).print(printable(message), markup=False, soft_wrap=True)
 
 
 def size(n_bytes: int) -> str:
@@ -80,7 +93,7 @@ def when(at: float | None) -> str:
 
 
 def _cell(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else printable(str(value))
 
 
 def _list(value: Any) -> list[Any]:

@@ -20,8 +20,19 @@ from numpy.typing import NDArray
 from actstore.errors import CorruptShardError
 from actstore.refs import look_up
 from actstore.store.damage import Damage
+from actstore.store.documents import (
+    Fields,
+    having,
+    is_file_name,
+    is_text,
+    list_of,
+    table_of,
+    whole_from,
+)
 from actstore.store.journal import Json
 from actstore.store.ledger import digest
+from actstore.store.parquet import NO_COLUMNS, is_rows, parse_table
+from actstore.store.parquet import is_text as holds_text
 from actstore.store.sealing import read_sealed_json, seal_damage, sealed_json
 from actstore.store.storage import Buffer, Storage, each, join
 
@@ -33,6 +44,11 @@ _FILES = "files"
 """The manifest's field that says what each table's file is."""
 NO_ROW = -1
 """Stands for an empty text in a task's calls: it has no token, so no model has a state of it."""
+_CALL_COLUMNS = {"split": holds_text, "subset": holds_text, "rows": is_rows}
+_FILE = having({"bytes": whole_from(0), "digest": is_text})
+_MANIFEST_FIELDS: Fields = {_FILES: table_of(_FILE, names=is_file_name)}
+_TASK: Fields = {"name": is_file_name}
+_SUITE: Fields = {"tasks": list_of(having(_TASK))}
 _GROUP = "zarr.json"
 """What Zarr keeps in every folder."""
 
@@ -61,11 +77,15 @@ class TaskBundle:
             raise _damaged(self.storage, self.name, f"{key} is missing") from None
         if self.files.get(name) != _told(data):
             raise _damaged(self.storage, self.name, f"{key} is not the table that was frozen")
-        return pq.read_table(io.BytesIO(data))
+        required = _CALL_COLUMNS if name == _CALLS else NO_COLUMNS
+        return parse_table(self.storage, key, data, required=required)
 
     def rows(self) -> NDArray[np.int64]:
         """The rows of all texts the task uses, each once, in order of first use."""
-        rows = self.calls()["rows"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        flat = self.calls()["rows"].combine_chunks().flatten()
+        if flat.null_count:
+            raise _damaged(self.storage, self.name, "its calls name no row")
+        rows = flat.to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
         rows = rows[rows != NO_ROW]
         _, first = np.unique(rows, return_index=True)
         return cast(NDArray[np.int64], rows[np.sort(first)])
@@ -103,7 +123,7 @@ def task(storage: Storage, name: str) -> TaskBundle:
     )
     if not name or not storage.exists(_manifest_key(name)):
         look_up("task in this store", name, tasks(storage), listing)
-    manifest = read_sealed_json(storage, _manifest_key(name))
+    manifest = read_sealed_json(storage, _manifest_key(name), _MANIFEST_FIELDS)
     files = manifest.pop(_FILES)
     return TaskBundle(storage, name, manifest, files)
 
@@ -122,7 +142,7 @@ def suites(storage: Storage) -> list[str]:
 def suite(storage: Storage, name: str) -> dict[str, Any]:
     """A collected suite's definition. Raises UnknownNameError, CorruptShardError."""
     look_up("suite in this store", name, suites(storage), f"List: actstore info {storage.url}")
-    return read_sealed_json(storage, _suite_key(name))
+    return read_sealed_json(storage, _suite_key(name), _SUITE)
 
 
 def damage(storage: Storage, *, quick: bool) -> Iterator[Damage]:
@@ -143,7 +163,7 @@ def damage(storage: Storage, *, quick: bool) -> Iterator[Damage]:
 
 def _task_damage(storage: Storage, name: str, *, quick: bool) -> Iterator[Damage]:
     try:
-        files = read_sealed_json(storage, _manifest_key(name))[_FILES]
+        files = read_sealed_json(storage, _manifest_key(name), _MANIFEST_FIELDS)[_FILES]
     except CorruptShardError:
         yield from seal_damage(storage, _manifest_key(name), quick=quick, remade=True)
         return

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actstore.errors import CorruptShardError, MissingShardsError
-from actstore.refs import look_up
+from actstore.refs import checkpoint_key, look_up
 from actstore.store import schema
 from actstore.store.arrays import Shard, ShardedArray, shards_of
 from actstore.store.damage import Damage
+from actstore.store.documents import Fields, damaged, is_text, is_whole, is_word, whole_from
 from actstore.store.head import LensHead
 from actstore.store.head_group import read_head, write_head
 from actstore.store.journal import Json
 from actstore.store.ledger import Ledger, ShardStats
 from actstore.store.lengths import RECORDED, TextLengths
 from actstore.store.lenses import LensWriter, StoredLens, lens_names, read_lens
-from actstore.store.plan import CheckpointSpec
-from actstore.store.shards import ShardBuilder, ShardLayout
+from actstore.store.plan import SPEC, CheckpointSpec
+from actstore.store.shards import MOST_ROWS, ShardBuilder, ShardLayout
 from actstore.store.storage import Storage, join
 from actstore.store.text_values import TextValues
 from actstore.store.texts import TextTable
@@ -36,6 +38,14 @@ from actstore.store.zarr_metadata import (
     write_group,
 )
 
+MODEL: Fields = {
+    "model": is_word,
+    "max_tokens": is_whole,
+    "tokenizer_digest": is_text,
+    "rows_per_shard": whole_from(1, MOST_ROWS),
+    "rows_per_chunk": whole_from(1, MOST_ROWS),
+}
+"""What a model's attributes must have."""
 _NO_VALUES: Mapping[str, NDArray[np.float32]] = {}
 _NORMED = "_normed"
 _POOL = "_pool"
@@ -47,10 +57,10 @@ class CheckpointGroup:
     def __init__(self, storage: Storage, texts: TextTable, prefix: str) -> None:
         self.storage, self.texts, self.prefix = storage, texts, prefix
         self.model_prefix = prefix.rpartition("/")[0]
-        attributes = read_attributes(storage, prefix)
+        attributes = read_attributes(storage, prefix, SPEC)
         self._plan = attributes.get("plan")
         self.spec = CheckpointSpec.from_attributes(attributes)
-        model = read_attributes(storage, self.model_prefix)
+        model = read_attributes(storage, self.model_prefix, MODEL)
         self.layout = ShardLayout(
             n_layers=len(self.spec.layers),
             rows_per_shard=model["rows_per_shard"],
@@ -59,6 +69,11 @@ class CheckpointGroup:
             dtype=self.spec.dtype,
             precision=self.spec.precision,
         )
+        key = join(prefix, DOCUMENT)
+        if checkpoint_key(self.spec.checkpoint) != prefix.rpartition("/")[2]:
+            raise damaged(storage, key, f"it is of the checkpoint {self.spec.checkpoint!r}")
+        if what := self.layout.problem():
+            raise damaged(storage, key, f"no states are stored as {what}")
         self.lengths = TextLengths(storage, self.model_prefix, self.layout.rows_per_shard)
         self.ledger = Ledger(storage, prefix, self.spec.digest())
         self._arrays: dict[str, ShardedArray] = {}
@@ -331,7 +346,7 @@ class CheckpointGroup:
 
     @property
     def _options(self) -> str:
-        return f"--model {self.model} --checkpoints {self.checkpoint}"
+        return f"--model {quote(self.model)} --checkpoints {quote(self.checkpoint)}"
 
     def _array(self, pooling: str) -> ShardedArray:
         name = self.stored_pooling(pooling) + _POOL

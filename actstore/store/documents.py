@@ -21,6 +21,7 @@ Is = Callable[[object], bool]
 Fields = Mapping[str, Is]
 """What a document must have. Others are let through."""
 
+NO_FIELDS: Fields = {}
 MOST_DEPTH = 64
 """Lists and objects inside one another; ours have 12 at most."""
 MOST_BYTES = 64 << 20
@@ -164,6 +165,11 @@ def table_of(is_right: Is, *, names: Is = is_text) -> Is:
 def having(fields: Fields) -> Is:
     """An object with some fields."""
     return lambda value: not wrong_field(value, fields)
+
+
+def is_pair(value: object) -> bool:
+    """Two texts."""
+    return isinstance(value, list) and len(value) == 2 and all(map(is_text, value))
 
 
 def is_table(value: object) -> bool:

@@ -64,7 +64,7 @@ def scored_units(storage: Storage) -> pa.Table:
     table = read_fields(storage, "scores/journal", _FIELDS)
     place = table.schema.get_field_index("transform")  # early journals lack it
     table = table.set_column(place, "transform", pc.fill_null(table["transform"], ""))
-    return distinct(table, _FIELDS.names[1:])
+    return distinct(table.drop_null(), _FIELDS.names[1:])
 
 
 def evaluation_status(store: Store, units: pa.Table | None = None) -> EvaluationStatus:

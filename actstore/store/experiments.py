@@ -15,14 +15,22 @@ import xxhash
 
 from actstore.errors import CorruptShardError
 from actstore.store.damage import Damage
+from actstore.store.documents import Fields, damaged, is_finite, is_table, is_text
 from actstore.store.environment import environment
 from actstore.store.journal import Json
-from actstore.store.sealing import damaged, read_sealed_json, sealed_json
+from actstore.store.sealing import read_sealed_json, sealed_json
 from actstore.store.storage import Storage, join
 from actstore.store.zarr_metadata import DOCUMENT, write_group
 
 FOLDER = "experiments"
 _YAML_DIGEST = "yaml_digest"
+_FIELDS: Fields = {
+    "digest": is_text,
+    "name": is_text,
+    "at": is_finite,
+    "environment": is_table,
+    _YAML_DIGEST: is_text,
+}
 
 
 @dataclass(frozen=True)
@@ -83,14 +91,18 @@ def _digests(storage: Storage) -> list[str]:
 
 
 def _read(storage: Storage, digest: str) -> KeptExperiment:
-    record = read_sealed_json(storage, _json(digest))
+    record = read_sealed_json(storage, _json(digest), _FIELDS)
     try:
         yaml = storage.read(_yaml(digest))
     except FileNotFoundError:
         raise damaged(storage, _yaml(digest), "it is missing") from None
     if xxhash.xxh3_128_hexdigest(yaml) != record.pop(_YAML_DIGEST):
         raise damaged(storage, _yaml(digest), "it is not the file that was kept")
-    return KeptExperiment(**record, yaml=yaml.decode())
+    told = {name: record[name] for name in _FIELDS if name != _YAML_DIGEST}
+    try:
+        return KeptExperiment(**told, yaml=yaml.decode())
+    except UnicodeDecodeError as error:
+        raise damaged(storage, _yaml(digest), error) from error
 
 
 def _yaml(digest: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from actstore.errors import CorruptShardError
+from actstore.store.documents import Fields, is_number, is_table, is_text, list_of, wrong_field
 from actstore.store.head_ops import (
     EVERY_TOKEN,
     Floats,
@@ -23,10 +24,19 @@ from actstore.store.head_ops import (
     array_names,
     op_from_json,
     op_to_json,
+    width_behind,
 )
 from actstore.store.journal import Json
 
 __all__ = ["HeadOp", "LensHead"]
+
+_SHOWN = 1000
+_MOST_OPS = 1000
+_PROGRAM: Fields = {
+    "ops": lambda ops: list_of(is_table, least=1)(ops) and len(ops) <= _MOST_OPS,  # type: ignore[arg-type]
+    "max_abs_error": is_number,
+    "compute_dtype": is_text,
+}
 
 
 @dataclass(frozen=True, eq=False)  # arrays do not compare to a truth value
@@ -112,6 +122,8 @@ class LensHead:
         Raises CorruptShardError if the program is not one this version knows, or lacks an array.
         """
         try:
+            if what := wrong_field(dict(program), _PROGRAM):
+                raise ValueError(what)
             ops = tuple(op_from_json(fields) for fields in program["ops"])
             norms = program.get("block_norms", {})
             head = cls(
@@ -121,12 +133,13 @@ class LensHead:
                 program["compute_dtype"],
                 {int(layer): op_from_json(fields) for layer, fields in norms.items()},
             )
+            head._require_whole()
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CorruptShardError(
                 f"The stored lens head is no program this actstore knows ({error!r}): "
-                f"{dict(program)}. Extract this checkpoint's lens head again, or update actstore."
+                f"{str(dict(program))[:_SHOWN]}. Extract this checkpoint's lens head again, or "
+                "update actstore."
             ) from error
-        head._require_whole()
         return head
 
     @property
@@ -153,6 +166,11 @@ class LensHead:
                 f"The stored lens head lacks {', '.join(missing) or 'an unembedding'}. "
                 "Extract this checkpoint's lens head again."
             )
+        width = -1
+        for op in self.ops:
+            width = width_behind(op, width, self.arrays)
+        for op in self.block_norms.values():
+            width_behind(op, -1, self.arrays)
 
 
 def _compute_dtype(states: Floats) -> type[np.floating[Any]]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from actstore.errors import CorruptShardError
+from actstore.store.documents import Fields, is_file_name, is_text, table_of, wrong_field
 from actstore.store.head import LensHead
 from actstore.store.head_ops import Floats
 from actstore.store.journal import Json
@@ -26,6 +27,7 @@ from actstore.store.zarr_metadata import (
 )
 
 _ROWS_PER_CHUNK = 4096
+_FIELDS: Fields = {"digests": table_of(is_text, names=is_file_name)}
 
 
 def write_head(storage: Storage, prefix: str, head: LensHead) -> None:
@@ -67,6 +69,8 @@ def _read(storage: Storage, prefix: str, told: str) -> Floats:
         raise _damaged(f"{prefix} fails its crc32c") from error
     if array_digest(values) != told:
         raise _damaged(f"{prefix} is not the array that was written there")
+    if values.dtype.kind != "f":
+        raise _damaged(f"{prefix} is of {values.dtype}")
     return values
 
 
@@ -88,13 +92,13 @@ def _arrays_by_digest(storage: Storage, prefix: str) -> dict[str, str]:
     for other in storage.names(model):
         group = join(model, other, name)
         if other != checkpoint and storage.exists(join(group, DOCUMENT)):
-            digests = read_attributes(storage, group).get("digests", {})
+            digests = _digests(read_attributes(storage, group), group)
             found.update({told: join(group, array) for array, told in digests.items()})
     return found
 
 
 def _digests(program: Mapping[str, Any], prefix: str) -> Mapping[str, str]:
     """The digest of each array, by its name."""
-    if "digests" not in program:
-        raise _damaged(f"{prefix} has no digests of its arrays")
+    if wrong := wrong_field(dict(program), _FIELDS):
+        raise _damaged(f"{prefix} has no digests of its arrays: {wrong}")
     return cast(Mapping[str, str], program["digests"])

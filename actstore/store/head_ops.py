@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from dataclasses import fields as dataclass_fields
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from actstore.store.documents import Fields, is_file_name, is_finite, or_none, wrong_field
 from actstore.store.journal import Json
 
 Floats = NDArray[np.floating[Any]]
@@ -158,8 +160,32 @@ def op_to_json(op: HeadOp) -> dict[str, Json]:
 
 
 def op_from_json(fields: Mapping[str, Any]) -> HeadOp:
-    """The op that `op_to_json` wrote. KeyError or TypeError if it is none we know."""
-    return OPS[fields["kind"]](**{name: v for name, v in fields.items() if name != "kind"})
+    """The op that `op_to_json` wrote. KeyError, TypeError or ValueError if it is none we know."""
+    if not isinstance(fields, dict):
+        raise TypeError(f"{fields!r} is no op")
+    op = OPS[str(fields["kind"])]
+    values = {name: value for name, value in fields.items() if name != "kind"}
+    if what := wrong_field(values, {one.name: _TAKES[one.name] for one in dataclass_fields(op)}):
+        raise ValueError(what)
+    return op(**values)
+
+
+def width_behind(op: HeadOp, width: int, arrays: Mapping[str, Floats]) -> int:
+    """How wide rows are that an op makes of rows of some width; -1 for any, before the first op
+    that says. Raises ValueError if its arrays do not fit one another, or that width."""
+    if isinstance(op, Scale | Softcap | Activation):
+        return width
+    if isinstance(op, Linear):
+        weight = arrays[op.weight]
+        if weight.ndim != 2 or not weight.size or width not in (-1, weight.shape[1]):
+            raise ValueError(f"weights of shape {weight.shape} do not fit rows of {width}")
+        if op.bias is not None and arrays[op.bias].shape != weight.shape[:1]:
+            raise ValueError(f"the bias {op.bias!r} is not as wide as its weights")
+        return int(weight.shape[0])
+    gain, bias = arrays[op.gain], arrays[op.bias]
+    if gain.ndim != 1 or bias.shape != gain.shape or width not in (-1, len(gain)) or not gain.size:
+        raise ValueError(f"a norm of shape {gain.shape} does not fit rows of {width}")
+    return len(gain)
 
 
 def array_names(op: HeadOp) -> list[str]:
@@ -168,6 +194,16 @@ def array_names(op: HeadOp) -> list[str]:
     return [name for name in names if name is not None]
 
 
+_TAKES: Fields = {
+    "gain": is_file_name,
+    "weight": is_file_name,
+    "bias": or_none(is_file_name),
+    "epsilon": is_finite,
+    "factor": is_finite,
+    "cap": lambda value: is_finite(value) and value != 0,
+    "function": lambda value: value in ACTIVATIONS,
+}
+"""What the fields of ops take."""
 _erf = np.frompyfunc(math.erf, 1, 1)  # numpy has none, and scipy is not needed to read a store
 
 

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import google_crc32c
 import pyarrow as pa
@@ -23,8 +24,10 @@ import pyarrow.json as pj
 
 from actstore.errors import CorruptShardError
 from actstore.store.damage import Damage
+from actstore.store.documents import NO_FIELDS, Fields, is_finite, is_shallow, wrong_field
 from actstore.store.storage import Storage, join
 
+_NO_JSON = (pa.ArrowException, ValueError)
 _CHECKSUM = len(', "crc32c": "00000000"}')
 """Bytes that end a line."""
 _ENDING = ".jsonl"
@@ -53,12 +56,15 @@ def append_records(storage: Storage, folder: str, records: list[dict[str, Json]]
             raise
 
 
-def read_records(storage: Storage, folder: str) -> list[dict[str, Json]]:
-    """All records of all journals in a folder, oldest first."""
-    records: list[dict[str, Json]] = []
+def read_records(storage: Storage, folder: str, fields: Fields = NO_FIELDS) -> list[dict[str, Any]]:
+    """All records of all journals in a folder, oldest first.
+
+    fields: that each must have, besides its time. Raises CorruptShardError.
+    """
+    records: list[dict[str, Any]] = []
     for key, lines in journals(storage, folder):
-        records.extend(_parsed(key, lines))
-    return sorted(records, key=lambda record: float(record["at"]))  # type: ignore[arg-type]
+        records.extend(_parsed(key, lines, {"at": is_finite, **fields}))
+    return sorted(records, key=lambda record: float(record["at"]))
 
 
 def read_fields(storage: Storage, folder: str, fields: pa.Schema) -> pa.Table:
@@ -70,13 +76,13 @@ def read_fields(storage: Storage, folder: str, fields: pa.Schema) -> pa.Table:
     lines_by_key = dict(journals(storage, folder, check=False))
     try:
         return _fields_of(b"".join(lines_by_key.values()), fields)
-    except pa.ArrowInvalid:
+    except _NO_JSON as whole:
         for key, lines in lines_by_key.items():
             try:
                 _fields_of(lines, fields)
-            except pa.ArrowInvalid as error:
+            except _NO_JSON as error:
                 raise _damaged(key, error) from error
-        raise
+        raise _damaged(folder, whole) from whole
 
 
 def journals(storage: Storage, folder: str, *, check: bool = True) -> Iterator[tuple[str, bytes]]:
@@ -153,11 +159,16 @@ def _check(key: str, lines: bytes) -> None:
         raise _damaged(key, f"line {number} fails its checksum")
 
 
-def _parsed(key: str, lines: bytes) -> list[dict[str, Json]]:
+def _parsed(key: str, lines: bytes, fields: Fields) -> list[dict[str, Any]]:
+    if not all(map(is_shallow, lines.splitlines())):
+        raise _damaged(key, "too many lists are inside one another")
     try:
-        records: list[dict[str, Json]] = json.loads(b"[" + lines[:-1].replace(b"\n", b",") + b"]")
-    except ValueError as error:
+        records: list[dict[str, Any]] = json.loads(b"[" + lines[:-1].replace(b"\n", b",") + b"]")
+    except (ValueError, RecursionError) as error:
         raise _damaged(key, error) from error
+    for number, record in enumerate(records, start=1):
+        if what := wrong_field(record, fields):
+            raise _damaged(key, f"line {number}: {what}")
     return records
 
 

@@ -22,19 +22,39 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from threading import Event, Lock, Thread
 from typing import Self
 
+from actstore.store.documents import (
+    Fields,
+    is_finite,
+    is_text,
+    or_none,
+    parse,
+    whole_from,
+    wrong_field,
+)
 from actstore.store.ledger import digest
-from actstore.store.processes import host_name, is_gone, process_space, process_started
+from actstore.store.processes import MOST_PID, host_name, is_gone, process_space, process_started
 from actstore.store.storage import Storage, join
 from actstore.store.zarr_metadata import DOCUMENT, write_group
 
 ADDING_TEXTS = "texts"
 """What `alone` is given by whoever adds texts to a store."""
 _FOLDER = "leases"
-_NAME = re.compile(r"([0-9a-f]{32})\.(\d+)\.lease")
+_NAME = re.compile(r"([0-9a-f]{32})\.([0-9]{1,18})\.lease")
+_FIELDS: Fields = {
+    "unit": is_text,
+    "worker": is_text,
+    "host": is_text,
+    "pid": whole_from(1, MOST_PID),
+    "space": is_text,
+    "started": or_none(whole_from(0)),
+    "since": is_finite,
+    "renewed_at": is_finite,
+    "seconds": is_finite,
+}
 _POLL_SECONDS = 0.2
 _RENEWALS = 4
 """In the time a lease lasts: three may fail before it is lost."""
@@ -74,10 +94,12 @@ class LeaseInfo:
     def from_json(cls, data: bytes) -> LeaseInfo | None:
         """None for bytes that are no lease: what damage left holds nothing."""
         try:
-            document = json.loads(data)
-            return cls(**{field.name: document[field.name] for field in fields(cls)})
-        except (ValueError, KeyError, TypeError):
+            document = parse(data)
+        except ValueError:
             return None
+        if wrong_field(document, _FIELDS):
+            return None
+        return cls(**{name: document[name] for name in _FIELDS})
 
 
 class Lease:

@@ -20,14 +20,46 @@ import xxhash
 
 from actstore.errors import CorruptShardError
 from actstore.store.distinct import distinct
+from actstore.store.documents import (
+    Fields,
+    is_finite,
+    is_key,
+    is_text,
+    is_whole,
+    whole_from,
+)
 from actstore.store.journal import Json, append_records, read_fields, read_records
-from actstore.store.shards import SealedShard, ShardIdentity
+from actstore.store.shards import MOST_ROWS, SealedShard, ShardIdentity
 from actstore.store.storage import Buffer, Storage, join
 
 _SHARD = re.compile(r"(?P<checkpoint>models/[^/]+/[^/]+)/(?P<array>.+)/c\.0\.(?P<shard>\d+)(\.0)?")
 """The key of a shard."""
 
 
+_MOST_SHARDS = 1 << 31
+_NUMBER = re.compile(r"c\.0\.([0-9]{1,10})(\.0)?")
+"""What a shard's object is called."""
+
+
+def _is_span(value: object) -> bool:
+    """The first of some rows, and the one behind the last."""
+    if not isinstance(value, list) or len(value) != 2 or not all(map(is_whole, value)):
+        return False
+    start, stop = value
+    return bool(0 <= start <= stop <= start + MOST_ROWS)
+
+
+RECORD: Fields = {
+    "array": is_key,
+    "shard": whole_from(0, _MOST_SHARDS),
+    "plan": is_text,
+    "rows": _is_span,
+    "content": is_text,
+    "bytes": whole_from(0),
+    "digest": is_text,
+}
+"""What a commit record must have."""
+REMOVAL: Fields = {"array": is_key, "shard": is_whole, "recorded_at": is_finite}
 _SIZES = pa.schema(
     [("at", pa.float64()), ("array", pa.string()), ("shard", pa.int64()), ("bytes", pa.int64())]
 )
@@ -108,8 +140,8 @@ class Ledger:
 
     def records(self) -> list[dict[str, Any]]:
         """The record that counts for every (array, shard): the latest one."""
-        records = read_records(self.storage, self.folder)
-        return counting(records, read_records(self.storage, self.removed_folder))
+        records = read_records(self.storage, self.folder, RECORD)
+        return counting(records, read_records(self.storage, self.removed_folder, REMOVAL))
 
     def n_bytes(self) -> int:
         """Of all shards that are recorded. Makes no object of a record, and checks none."""
@@ -117,7 +149,7 @@ class Ledger:
             return sum(record["bytes"] for record in self.records())
         table = read_fields(self.storage, self.folder, _SIZES)
         latest = distinct(table.sort_by([("at", "descending")]), ["array", "shard"])
-        return sum(latest["bytes"].to_pylist())
+        return sum(size for size in latest["bytes"].to_pylist() if size is not None)
 
     def committed(self, array: str) -> dict[int, Commit]:
         """The shards of an array that are done, and what was committed."""
@@ -133,8 +165,8 @@ class Ledger:
     def _objects(self, array: str) -> dict[int, str]:
         """The keys of an array's shards, by number."""
         prefix = join(self.prefix, array)
-        names = [name for name in self.storage.names(prefix) if name.startswith("c.")]
-        return {int(name.split(".")[2]): join(prefix, name) for name in names}
+        found = map(_NUMBER.fullmatch, self.storage.names(prefix))
+        return {int(one[1]): join(prefix, one[0]) for one in found if one}
 
     def unrecorded(self, array: str) -> set[int]:
         """The shards of an array whose objects exist without a record: they are to do.
@@ -209,7 +241,7 @@ class Ledger:
         wanted = set(shards)
         gone = [
             {"array": array, "shard": r["shard"], "recorded_at": r["at"]}
-            for r in read_records(self.storage, self.folder)
+            for r in read_records(self.storage, self.folder, RECORD)
             if r["array"] == array and r["shard"] in wanted
         ]
         append_records(self.storage, self.removed_folder, gone)

@@ -7,6 +7,7 @@ ones; chunks that no record speaks of are what a killed writer left, and count f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 RECORDED = "lengths"
 """The field of a commit record that says what the chunks of its shard are."""
 _ARRAYS = (N_TOKENS, TRUNCATED)
+_NUMBER = re.compile(r"c\.([0-9]{1,10})")
 _FIELDS = pa.schema([("shard", pa.int64()), ("plan", pa.string()), (RECORDED, pa.string())])
 
 
@@ -147,7 +149,13 @@ class TextLengths:
             raise self._damaged(f"{keys[0]} or {keys[1]} is missing") from None
         if digest(b"".join(chunks)) != told:
             raise self._damaged(f"{keys[0]} or {keys[1]} is not what was committed")
-        return [decode_chunk(chunk, one.dtype) for chunk, one in zip(chunks, _ARRAYS, strict=True)]
+        sizes = [chunk_size(self.rows_per_shard, one.dtype) for one in _ARRAYS]
+        if [len(chunk) for chunk in chunks] != sizes:
+            raise self._damaged(f"{keys[0]} or {keys[1]} is of another size")
+        try:
+            return [decode_chunk(one, of.dtype) for one, of in zip(chunks, _ARRAYS, strict=True)]
+        except ValueError as error:
+            raise self._damaged(f"{keys[0]} or {keys[1]}: {error}") from error
 
     def _damaged(self, what: str) -> CorruptShardError:
         url = self.storage.url
@@ -195,8 +203,8 @@ class TextLengths:
 
 def _numbers(storage: Storage, prefix: str) -> set[int]:
     """Of the chunks of an array."""
-    names = (name for name in storage.names(prefix) if name.startswith("c."))
-    return {int(name.split(".")[1]) for name in names}
+    found = map(_NUMBER.fullmatch, storage.names(prefix))
+    return {int(one[1]) for one in found if one}
 
 
 def _is_sound(data: bytes) -> bool:

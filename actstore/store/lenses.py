@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -18,6 +19,17 @@ from actstore import __version__
 from actstore.errors import CorruptShardError, PlanMismatchError
 from actstore.refs import look_up
 from actstore.store import schema
+from actstore.store.documents import (
+    Fields,
+    damaged,
+    is_file_name,
+    is_table,
+    is_text,
+    is_word,
+    list_of,
+    table_of,
+    whole_from,
+)
 from actstore.store.head_ops import array_names, op_from_json
 from actstore.store.journal import Json
 from actstore.store.ledger import digest
@@ -41,6 +53,19 @@ if TYPE_CHECKING:
 _FOLDER = "lenses"
 _ARRAYS = (schema.LENS_WEIGHT, schema.LENS_BIAS)
 _DTYPE = "float32"
+_SHOWN = 8
+_FIELDS: Fields = {
+    "name": is_file_name,
+    "layers": list_of(whole_from(0), least=1),
+    "last_layer": whole_from(0),
+    "plan": is_text,
+    "kind": is_word,
+    "sample": is_word,
+    "head": is_text,
+    "states": is_text,
+    "digests": table_of(is_text),
+}
+"""What a lens's attributes must have."""
 
 
 @dataclass(frozen=True, eq=False)  # arrays do not compare to a truth value
@@ -143,7 +168,12 @@ def lens_attributes(group: CheckpointGroup, name: str) -> dict[str, Any]:
     """How a lens was fitted, and to what; also of one that is out of date. UnknownNameError."""
     add = f"Fit it: {_command(group, name)}"
     look_up("fitted lens", name, lens_names(group), add)
-    return read_attributes(group.storage, lens_prefix(group, name))
+    prefix = lens_prefix(group, name)
+    fitted = read_attributes(group.storage, prefix, _FIELDS)
+    if fitted["name"] != name or max(fitted["layers"]) > group.spec.n_blocks:
+        what = f"it is the lens {fitted['name']!r} of layers {fitted['layers'][:_SHOWN]}"
+        raise damaged(group.storage, join(prefix, DOCUMENT), what)
+    return fitted
 
 
 def check_lens(group: CheckpointGroup, name: str, *, quick: bool) -> None:
@@ -189,9 +219,14 @@ def states_digest(group: CheckpointGroup, sample: str) -> str:
 
 def head_digest(group: CheckpointGroup) -> str:
     """Of the lens head's program, and of the arrays that it uses."""
-    program = read_attributes(group.storage, group.head_prefix)
-    names = sorted(name for op in program["ops"] for name in array_names(op_from_json(op)))
-    return _digest_of([program["ops"], [program["digests"][name] for name in names]])
+    program = read_attributes(group.storage, group.head_prefix, {"digests": is_table})
+    try:
+        names = sorted(name for op in program["ops"] for name in array_names(op_from_json(op)))
+        told = [program["digests"][name] for name in names]
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"it is no lens head this actstore knows ({error!r})"
+        raise damaged(group.storage, join(group.head_prefix, DOCUMENT), what) from error
+    return _digest_of([program["ops"], told])
 
 
 def _digest_of(value: Any) -> str:
@@ -200,17 +235,20 @@ def _digest_of(value: Any) -> str:
 
 def _read(group: CheckpointGroup, fitted: Mapping[str, Any], name: str) -> NDArray[np.float32]:
     """One array of a lens, (layer, …), each chunk compared with what was written."""
-    hidden, maps = group.spec.hidden_size, []
+    hidden, maps = group.spec.hidden_size, list[NDArray[Any]]()
+    shape = [hidden] * (len(_dims_of(name)) - 1)
     for layer, key in _chunks(group, fitted, name).items():
         try:
             data = group.storage.read(key)
         except FileNotFoundError:
             raise _damaged(group, fitted, f"{key} is missing") from None
-        if digest(data) != fitted["digests"][f"{name}/{layer}"]:
+        if digest(data) != fitted["digests"].get(f"{name}/{layer}"):
             raise _damaged(group, fitted, f"{key} is not what was written there")
-        maps.append(decode_chunk(data, _DTYPE))
-    shape = [hidden] * (len(_dims_of(name)) - 1)
-    return np.stack(maps).reshape(len(maps), *shape).astype(np.float32, copy=False)
+        try:
+            maps.append(decode_chunk(data, _DTYPE).reshape(shape))
+        except ValueError as error:
+            raise _damaged(group, fitted, f"{key} is no map of {hidden} values: {error}") from error
+    return np.stack(maps).astype(np.float32, copy=False)
 
 
 def _require_chunks(group: CheckpointGroup, fitted: Mapping[str, Any], name: str) -> None:
@@ -246,8 +284,8 @@ def fit_command(group: CheckpointGroup, fitted: Mapping[str, Any]) -> str:
 
 
 def _command(group: CheckpointGroup, kind: str, sample: str = "sample") -> str:
-    of_sample = "" if sample == "sample" else f" --tokens-name {sample}"
+    of_sample = "" if sample == "sample" else f" --tokens-name {quote(sample)}"
     return (
-        f"actstore fit-lens {group.storage.url} --lens {kind} --model {group.model} "
-        f"--checkpoints {group.checkpoint}{of_sample}"
+        f"actstore fit-lens {group.storage.url} --lens {quote(kind)} --model {quote(group.model)} "
+        f"--checkpoints {quote(group.checkpoint)}{of_sample}"
     )

@@ -13,6 +13,14 @@ from numpy.typing import NDArray
 
 from actstore.errors import CorruptShardError
 from actstore.refs import by_training_step, look_up
+from actstore.store.documents import (
+    Fields,
+    damaged,
+    is_number,
+    is_text,
+    is_whole,
+    wrong_field,
+)
 from actstore.store.journal import Json, append_records, read_records
 from actstore.store.kept import METRIC_VALUES, keep, read_kept
 from actstore.store.results import in_training_order, steps
@@ -57,6 +65,13 @@ class MetricRecord:
 
 
 _OPTIONAL = {one.name: one.default for one in fields(MetricRecord) if one.default is not MISSING}
+_FIELDS: Fields = {
+    **dict.fromkeys(("model", "checkpoint", "metric", "source", "unit", "definition"), is_text),
+    **dict.fromkeys(("inputs", "values", "reason", "interval"), is_text),
+    **dict.fromkeys(("layer", "n", "n_undefined"), is_whole),
+    **dict.fromkeys(("value", "low", "high"), is_number),
+}
+_REQUIRED: Fields = {name: check for name, check in _FIELDS.items() if name not in _OPTIONAL}
 _COLUMNS = [*_KEY, "step", *(f.name for f in fields(MetricRecord) if f.name not in _KEY)]
 
 
@@ -66,7 +81,10 @@ def record_metrics(storage: Storage, records: Sequence[MetricRecord]) -> None:
 
 def metric_table(storage: Storage) -> pd.DataFrame:
     """One row a (model, checkpoint, layer, metric, source), the latest value."""
-    records = [{**_OPTIONAL, **one} for one in read_records(storage, _METRICS)]
+    records = [{**_OPTIONAL, **one} for one in read_records(storage, _METRICS, _REQUIRED)]
+    for one in records:
+        if what := wrong_field(one, _FIELDS):
+            raise damaged(storage, _METRICS, what)
     if not records:
         return pd.DataFrame(columns=_COLUMNS)
     table = pd.DataFrame(records).drop_duplicates(_KEY, keep="last")
@@ -131,10 +149,13 @@ def _values_of(storage: Storage, record: Any) -> xr.DataArray:
             f"The values of single texts of {record.metric} at {record.checkpoint}, layer "
             f"{record.layer}, are missing. Run actstore metrics again with --overwrite."
         )
+    values, rows = kept.get(f"{record.layer}/{record.metric}"), kept.get("row")
+    if values is None or rows is None or values.ndim != 1 or values.shape != rows.shape:
+        raise damaged(storage, METRIC_VALUES, f"{record.values!r} has no such values")
     return xr.DataArray(
-        kept[f"{record.layer}/{record.metric}"][None, None],
+        values[None, None],
         dims=("checkpoint", "layer", "text"),
-        coords={"checkpoint": [record.checkpoint], "layer": [record.layer], "text": kept["row"]},
+        coords={"checkpoint": [record.checkpoint], "layer": [record.layer], "text": rows},
         attrs={"unit": record.unit, "definition": record.definition},
     )
 

@@ -9,8 +9,42 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from actstore.errors import PlanMismatchError
+from actstore.store.documents import (
+    Fields,
+    is_flag,
+    is_table,
+    is_text,
+    is_whole,
+    is_word,
+    list_of,
+    whole_from,
+)
 from actstore.store.journal import Json
-from actstore.store.shards import EXACT
+from actstore.store.shards import EXACT, MOST_HIDDEN, MOST_LAYERS
+
+
+def _are_layers(value: object) -> bool:
+    """Numbers of layers, ascending."""
+    if not list_of(whole_from(0, MOST_LAYERS), least=1)(value):
+        return False
+    return value == sorted(set(value))  # type: ignore[call-overload]
+
+
+SPEC: Fields = {
+    "model": is_word,
+    "checkpoint": is_word,
+    "n_blocks": whole_from(0, MOST_LAYERS),
+    "layers": _are_layers,
+    "hidden_size": whole_from(1, MOST_HIDDEN),
+    "dtype": is_text,
+    "max_tokens": is_whole,
+    "tokenizer_digest": is_text,
+    "weights_digest": is_text,
+    "has_final_norm": is_flag,
+    "precision": is_text,
+    "provenance": is_table,
+}
+"""What a checkpoint's attributes must have."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 
 _PROC = Path("/proc")
+MOST_PID = 1 << 30
+"""Systems count processes to fewer; what is more, a file of a stranger's says."""
 
 
 def host_name() -> str:

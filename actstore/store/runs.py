@@ -13,13 +13,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from actstore.store.documents import Fields, is_text, whole_from
 from actstore.store.environment import environment
 from actstore.store.journal import Json, append_records, read_records
-from actstore.store.processes import host_name
+from actstore.store.processes import MOST_PID, host_name
 from actstore.store.storage import Storage, join
 from actstore.store.zarr_metadata import DOCUMENT, write_group
 
 _FOLDER = "runs"
+_FIELDS: Fields = {
+    "run": is_text,
+    "event": is_text,
+    "host": is_text,
+    "pid": whole_from(1, MOST_PID),
+}
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ class RunLog:
 
 def run_events(storage: Storage) -> list[dict[str, Any]]:
     """All events of all runs, oldest first: at (seconds since 1970), run, event, host, pid, …"""
-    return read_records(storage, _FOLDER)
+    return read_records(storage, _FOLDER, _FIELDS)
 
 
 def run_errors(storage: Storage) -> list[RunError]:
@@ -80,11 +87,15 @@ def run_errors(storage: Storage) -> list[RunError]:
     return [
         RunError(
             at=event["at"],
-            error=": ".join(event[key] for key in ("error", "message") if event.get(key)),
+            error=": ".join(str(event[key]) for key in ("error", "message") if event.get(key)),
             host=event["host"],
-            model=event.get("model"),
-            checkpoint=event.get("checkpoint"),
+            model=_text(event.get("model")),
+            checkpoint=_text(event.get("checkpoint")),
         )
         for event in run_events(storage)
         if event["event"] == "error"
     ]
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -22,6 +22,16 @@ import xxhash
 
 from actstore.errors import CorruptShardError
 from actstore.refs import look_up
+from actstore.store.documents import (
+    Fields,
+    is_finite,
+    is_number,
+    is_text,
+    is_whole,
+    parse,
+    table_of,
+    wrong_field,
+)
 from actstore.store.journal import Json, append_records, journals, read_records
 from actstore.store.results import EvaluationFailure, ScoreRecord, in_training_order
 from actstore.store.sealing import read_sealed_json, sealed_json
@@ -61,6 +71,18 @@ _PARSE = pj.ParseOptions(
 )
 _READ = pj.ReadOptions(use_threads=False, block_size=1 << 24)
 _FAILURE_KEY = [*UNIT, "task"]
+_MUST = ("at", *SCORE_KEY, "task_type", "in_average")
+"""What no line of scores may lack."""
+_LEAF_FIELDS: Fields = {
+    "at": is_finite,
+    **dict.fromkeys(SCORE_KEY, is_text),
+    "layer": is_whole,
+    "scores": table_of(is_number),
+}
+_FAILURE_FIELDS: Fields = {
+    **dict.fromkeys((*_FAILURE_KEY, "error", "traceback"), is_text),
+    "layer": is_whole,
+}
 
 
 def record_scores(storage: Storage, records: Sequence[ScoreRecord]) -> None:
@@ -123,7 +145,7 @@ def failure_table(storage: Storage) -> pd.DataFrame:
     """
     columns = ["model", "checkpoint", "step", "layer", "pooling", "transform", "task"]
     columns += ["error", "traceback", "at"]
-    records = read_records(storage, _FAILURES)
+    records = read_records(storage, _FAILURES, _FAILURE_FIELDS)
     if not records:
         return pd.DataFrame(columns=columns)
     failed = pd.DataFrame(records).drop_duplicates(_FAILURE_KEY, keep="last")
@@ -155,8 +177,11 @@ def _parsed(key: str, data: bytes) -> pa.Table:
     """Lines as a table."""
     try:
         table = pj.read_json(io.BytesIO(data), read_options=_READ, parse_options=_PARSE)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, ValueError) as error:
         raise _damaged(key, error) from error
+    for name in _MUST:
+        if table[name].null_count:
+            raise _damaged(key, f"a line of it has no {name!r}")
     return table.select(_TYPES.names)
 
 
@@ -179,13 +204,15 @@ def _lines_with(word: bytes, data: bytes) -> Iterator[bytes]:
 
 def _leaf_record(key: str, line: bytes) -> dict[str, Any]:
     try:
-        record = json.loads(line)
-    except ValueError as error:
+        record = parse(line)
+    except (ValueError, RecursionError) as error:
         raise _damaged(key, error) from error
+    if what := wrong_field(record, _LEAF_FIELDS):
+        raise _damaged(key, what)
     return {**{name: record[name] for name in ("at", *SCORE_KEY)}, **record["scores"]}
 
 
-def _damaged(key: str, error: Exception) -> CorruptShardError:
+def _damaged(key: str, error: object) -> CorruptShardError:
     return CorruptShardError(
         f"{key} is damaged: {error}. Restore it from a copy, or remove the damaged lines with "
         "actstore verify STORE --repair: the scores that only they record are then computed again "

@@ -15,12 +15,15 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from actstore.errors import CorruptShardError
 from actstore.refs import by_training_step, look_up
 from actstore.store import bundles
+from actstore.store.documents import Fields, is_pair, list_of, wrong_field
 from actstore.store.results import in_training_order, steps
 from actstore.store.score_journal import UNIT
 from actstore.store.storage import Storage
 
+_COUNTED: Fields = {"averaged": list_of(is_pair)}
 _DIMS = [*UNIT, "task"]
 _PLACE = ["model", "checkpoint", "step", "layer", "pooling", "transform"]
 
@@ -150,12 +153,19 @@ def best_layers(scores: pd.DataFrame, tasks: Sequence[CountedTask]) -> pd.DataFr
 
 def _of_suite(storage: Storage, task: dict[str, Any], types: dict[Any, Any]) -> CountedTask:
     name = task["name"]
+    if what := wrong_field(task, _COUNTED):
+        raise CorruptShardError(
+            f"A suite of {storage.url} says nothing of how {name} is counted: {what}. "
+            f"Run: actstore verify {storage.url}"
+        )
     averaged = tuple((split, subset) for split, subset in task["averaged"])
-    return CountedTask(name, _type_of(storage, name, types), averaged, task.get("part_of") or "")
+    return CountedTask(
+        name, _type_of(storage, name, types), averaged, str(task.get("part_of") or "")
+    )
 
 
 def _type_of(storage: Storage, name: str, types: dict[Any, Any]) -> str:
-    return str(types.get(name) or bundles.task(storage, name).manifest["type"])
+    return str(types.get(name) or bundles.task(storage, name).manifest.get("type", ""))
 
 
 def _named(storage: Storage, scored: Iterable[str], suite: str | None) -> list[str]:

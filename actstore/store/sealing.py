@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,10 @@ from numpy.typing import NDArray
 
 from actstore.errors import CorruptShardError
 from actstore.store.damage import Damage
+from actstore.store.documents import NO_FIELDS, Fields, damaged, parse_json, require_fields
 from actstore.store.journal import Json
+from actstore.store.npz import parse_npz
+from actstore.store.parquet import NO_COLUMNS, Columns, parse_table
 from actstore.store.storage import Buffer, Storage
 
 _MARK = b"xxh3-128:"
@@ -64,22 +67,27 @@ def sealed_arrays(key: str, arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return _sealed(key, archive[:-2] + _SIZE.to_bytes(2, "little") + _BLANK)
 
 
-def read_sealed_json(storage: Storage, key: str) -> dict[str, Any]:
-    """A sealed document, less its seal. Raises FileNotFoundError and CorruptShardError."""
+def read_sealed_json(storage: Storage, key: str, fields: Fields = NO_FIELDS) -> dict[str, Any]:
+    """A sealed document, less its seal. fields: that it must have.
+
+    Raises FileNotFoundError and CorruptShardError.
+    """
     document = parse_json(storage, key, read_sealed(storage, key))
-    del document[_FIELD]
-    return document
+    document.pop(_FIELD, None)
+    return require_fields(storage, key, document, fields)
 
 
-def read_sealed_table(storage: Storage, key: str) -> pa.Table:
-    """A sealed Parquet file. Raises FileNotFoundError and CorruptShardError."""
-    return pq.read_table(io.BytesIO(read_sealed(storage, key)))
+def read_sealed_table(storage: Storage, key: str, columns: Columns = NO_COLUMNS) -> pa.Table:
+    """A sealed Parquet file. columns: that it must have.
+
+    Raises FileNotFoundError and CorruptShardError.
+    """
+    return parse_table(storage, key, read_sealed(storage, key), required=columns)
 
 
 def read_sealed_arrays(storage: Storage, key: str) -> dict[str, NDArray[Any]]:
     """A sealed npz. Raises FileNotFoundError and CorruptShardError."""
-    with np.load(io.BytesIO(read_sealed(storage, key)), allow_pickle=False) as arrays:
-        return dict(arrays)
+    return parse_npz(storage, key, read_sealed(storage, key))
 
 
 def read_sealed(storage: Storage, key: str) -> bytes:
@@ -90,24 +98,6 @@ def read_sealed(storage: Storage, key: str) -> bytes:
     if place < 0 or data[place : place + _SIZE] != _seal_of(key, data, place):
         raise damaged(storage, key, "its seal is not that of its bytes in this place")
     return data
-
-
-def damaged(storage: Storage, key: str, what: object) -> CorruptShardError:
-    """The error for an object that is not what was written there."""
-    return CorruptShardError(
-        f"{key} of {storage.url} is damaged: {what}. Run: actstore verify {storage.url}"
-    )
-
-
-def parse_json(storage: Storage, key: str, data: bytes) -> dict[str, Any]:
-    """An object's JSON, which is an object. Raises CorruptShardError for anything else."""
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise damaged(storage, key, f"it is no JSON ({error})") from error
-    if not isinstance(document, dict):
-        raise damaged(storage, key, "it is no JSON object")
-    return cast(dict[str, Any], document)
 
 
 def seal_damage(storage: Storage, key: str, *, quick: bool, remade: bool) -> Iterator[Damage]:

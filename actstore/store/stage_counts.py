@@ -109,7 +109,7 @@ def scored(store: Store, units: pa.Table, asked: Asked | None) -> Counted:
 def measured(storage: Storage, asked: Asked | None) -> Counted:
     """Metric values. Every checkpoint is taken to get as many as the one that has most."""
     table = read_fields(storage, "metrics/journal", _VALUES)
-    table = distinct(table, _VALUES.names[1:])
+    table = distinct(table.drop_null(), _VALUES.names[1:])
     if asked is None:
         return _counted(table, None, "values")
     total, parts = _Total(), [table.schema.empty_table()]

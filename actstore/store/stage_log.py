@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from actstore.store.documents import Fields, damaged, is_text, wrong_field
 from actstore.store.processes import host_name
 from actstore.store.runs import run_events
 from actstore.store.storage import Storage
 
 _EVENT = "stage"
+_SHARE = re.compile(r"[0-9]{1,6}/[1-9][0-9]{0,5}")
+
+
+def _is_share(value: object) -> bool:
+    return value in (None, "") or (isinstance(value, str) and bool(_SHARE.fullmatch(value)))
+
+
+_FIELDS: Fields = {"stage": is_text, "state": is_text, "share": _is_share}
 _QUIET = 3600.0
 """Seconds after which a process of another machine that says nothing counts as gone."""
 
@@ -41,9 +51,12 @@ def stage_log(
     runs = set[str]()
     for event in run_events(storage):
         if event["event"] == "started":
-            name = event.get("settings", {}).get("name")
+            settings = event.get("settings")
+            name = settings.get("name") if isinstance(settings, dict) else None
             runs |= {event["run"]} if experiment in (None, name) else set()
         elif event["event"] == _EVENT and event["run"] in runs:
+            if what := wrong_field(event, _FIELDS):
+                raise damaged(storage, "runs", what)
             found.setdefault(event["stage"], []).append(event)
     return {
         stage: _log(events, max(events[-1]["at"], last_at.get(stage) or 0.0))
@@ -65,7 +78,7 @@ def _log(events: list[dict[str, Any]], sign_of_life: float) -> StageLog:
             state = "failed"
         elif ended and all(event["state"] == "finished" for event in ended):
             state = "done"
-    error = None if failed is None else f"{failed['error']}: {failed['message']}"
+    error = None if failed is None else f"{failed.get('error')}: {failed.get('message')}"
     return StageLog(state, events[-1]["at"], error)
 
 

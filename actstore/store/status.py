@@ -184,7 +184,7 @@ class _Commits:
 
 
 def _commits(ledger: Ledger, now: float) -> _Commits:
-    table = read_fields(ledger.storage, ledger.folder, _FIELDS).sort_by("at")
+    table = read_fields(ledger.storage, ledger.folder, _FIELDS).drop_null().sort_by("at")
     at, shards = table["at"].to_numpy(), dict[str, set[int]]()
     for array, shard in zip(table["array"].to_pylist(), table["shard"].to_pylist(), strict=True):
         shards.setdefault(array, set()).add(shard)

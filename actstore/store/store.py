@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,13 +28,21 @@ from actstore.selection import select_checkpoints
 from actstore.store import bundles, metric_journal, results, score_journal, score_tables
 from actstore.store import views as view_sets
 from actstore.store.bundles import TaskBundle
-from actstore.store.checkpoint import CheckpointGroup
+from actstore.store.checkpoint import MODEL, CheckpointGroup
 from actstore.store.damage import Damage
+from actstore.store.documents import (
+    NO_FIELDS,
+    Fields,
+    damaged,
+    is_whole,
+    is_word,
+    require_fields,
+)
 from actstore.store.experiments import KeptExperiment, keep_experiment, kept_experiments
 from actstore.store.journal import Json
 from actstore.store.lengths import TextLengths
 from actstore.store.metric_journal import MetricRecord
-from actstore.store.plan import CheckpointSpec, require_same
+from actstore.store.plan import SPEC, CheckpointSpec, require_same
 from actstore.store.results import EvaluationFailure, ScoreRecord
 from actstore.store.schema import FORMAT_VERSION, LAYER, N_TOKENS, TRUNCATED
 from actstore.store.score_tables import CountedTask
@@ -72,7 +81,8 @@ def open_store(url: str | os.PathLike[str], threads: int | None = None) -> Store
         storage.threads = threads
     try:
         # Not by its seal: another version's may be another.
-        attributes = read_document(storage, "").get("attributes", {}).get("actstore")
+        found = read_document(storage, "").get("attributes")
+        attributes = found.get("actstore") if isinstance(found, dict) else None
     except (FileNotFoundError, NotADirectoryError, CorruptShardError):
         attributes = None
     if attributes is None:
@@ -80,7 +90,9 @@ def open_store(url: str | os.PathLike[str], threads: int | None = None) -> Store
             f"{storage.url} is not an actstore store. Create one with: actstore collect "
             f"{storage.url} --suite layer-by-layer, or check the path."
         )
-    version = attributes["format_version"]
+    version = require_fields(storage, DOCUMENT, attributes, {"format_version": is_whole})[
+        "format_version"
+    ]
     if version < FORMAT_VERSION:
         raise StoreVersionError(
             f"{storage.url} has format version {version}, of before the first release; this "
@@ -260,11 +272,11 @@ class Store:
 
         Raises UnknownNameError, and MissingShardsError where none was stored with a lens head.
         """
-        name = read_attributes(self.storage, self._model_prefix(model))["model"]
+        name = read_attributes(self.storage, self._model_prefix(model), MODEL)["model"]
         if not has_vocabulary(self.storage, name):
             raise MissingShardsError(
                 f"{self.url} has no vocabulary of {name}; it is stored beside lens heads. "
-                f"Run: actstore extract {self.url} --model {name} --lens-head"
+                f"Run: actstore extract {self.url} --model {quote(name)} --lens-head"
             )
         return read_vocabulary(self.storage, name)
 
@@ -316,7 +328,12 @@ class Store:
 
     def models(self) -> list[str]:
         """The models that checkpoints were extracted of, as they were named."""
-        return [attributes["model"] for attributes in self._groups_in(_MODELS)]
+        found = self._groups_in(_MODELS, MODEL)
+        for folder, attributes in found.items():
+            if model_key(attributes["model"]) != folder:
+                key = join(_MODELS, folder, DOCUMENT)
+                raise damaged(self.storage, key, f"it is of the model {attributes['model']!r}")
+        return [attributes["model"] for attributes in found.values()]
 
     def only_model(self) -> str:
         """The model, where the store holds just one. Raises InvalidInputError."""
@@ -331,7 +348,11 @@ class Store:
     def checkpoints(self, model: str) -> list[str]:
         """A model's checkpoints in training order. Raises UnknownNameError."""
         groups = self._groups_in(self._model_prefix(model))
-        return by_training_step(one["checkpoint"] for one in groups if "checkpoint" in one)
+        names = [one["checkpoint"] for one in groups.values() if "checkpoint" in one]
+        if not all(map(is_word, names)):
+            prefix = self._model_prefix(model)
+            raise damaged(self.storage, prefix, "a checkpoint in it has no name")
+        return by_training_step(names)
 
     def select_checkpoints(self, model: str, selection: Sequence[str]) -> tuple[str, ...]:
         """The stored checkpoints that a selection names, in training order; all for an empty one.
@@ -348,7 +369,10 @@ class Store:
         """One checkpoint. Raises UnknownNameError."""
         prefix = join(self._model_prefix(model), checkpoint_key(checkpoint))
         if not self.storage.exists(join(prefix, "zarr.json")):
-            add = f"Add it: actstore extract {self.url} --model {model} --checkpoints {checkpoint}"
+            add = (
+                f"Add it: actstore extract {self.url} --model {quote(model)} "
+                f"--checkpoints {quote(checkpoint)}"
+            )
             look_up("checkpoint in this store", checkpoint, self.checkpoints(model), add)
         return CheckpointGroup(self.storage, self._texts, prefix)
 
@@ -402,7 +426,7 @@ class Store:
         self._begin_model(spec)
         prefix = join(_MODELS, model_key(spec.model), checkpoint_key(spec.checkpoint))
         if self.storage.exists(join(prefix, "zarr.json")):
-            stored = CheckpointSpec.from_attributes(read_attributes(self.storage, prefix))
+            stored = CheckpointSpec.from_attributes(read_attributes(self.storage, prefix, SPEC))
             what = f"{spec.model} at {spec.checkpoint} in {self.url}"
             remedy = "Use the stored values, or another store."
             require_same(what, stored.compared(), spec.compared(), remedy)
@@ -531,18 +555,24 @@ class Store:
 
     def _lengths(self, model: str) -> TextLengths:
         prefix = self._model_prefix(model)
-        size = read_attributes(self.storage, prefix)["rows_per_shard"]
+        size = read_attributes(self.storage, prefix, MODEL)["rows_per_shard"]
         return TextLengths(self.storage, prefix, size)
 
-    def _groups_in(self, prefix: str) -> list[dict[str, Any]]:
-        """The attributes of the nodes in a group; one whose document is not written is none yet."""
-        keys = [join(prefix, name) for name in self.storage.names(prefix) if name != DOCUMENT]
-        found = each(self.storage, self._attributes_of, keys)
-        return [attributes for attributes in found if attributes is not None]
+    def _groups_in(self, prefix: str, fields: Fields = NO_FIELDS) -> dict[str, dict[str, Any]]:
+        """The attributes of the nodes in a group, by the names of their folders.
 
-    def _attributes_of(self, key: str) -> dict[str, Any] | None:
+        One whose document is not written is none yet. fields: that each must have.
+        """
+        names = [name for name in self.storage.names(prefix) if name != DOCUMENT]
+        found = each(
+            self.storage, lambda name: self._attributes_of(join(prefix, name), fields), names
+        )
+        pairs = zip(names, found, strict=True)
+        return {name: attributes for name, attributes in pairs if attributes is not None}
+
+    def _attributes_of(self, key: str, fields: Fields) -> dict[str, Any] | None:
         try:
-            return read_attributes(self.storage, key)
+            return read_attributes(self.storage, key, fields)
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -565,7 +595,7 @@ class Store:
             }
             with suppress(FileExistsError):  # another process has just begun it
                 create_group(self.storage, prefix, {**shared, **sizes})
-        stored = read_attributes(self.storage, prefix)
+        stored = read_attributes(self.storage, prefix, MODEL)
         remedy = "All checkpoints of a model in a store share these; use another store."
         require_same(f"{spec.model} in {self.url}", stored, shared, remedy)
         rows_per_shard = stored["rows_per_shard"]

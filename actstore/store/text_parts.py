@@ -8,6 +8,7 @@ One whose writer died before its record is told by its seal, until the next writ
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -15,18 +16,42 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from actstore.errors import CorruptShardError, StorageError
 from actstore.store import journal
 from actstore.store.damage import Damage
+from actstore.store.documents import Fields, is_file_name, is_text, whole_from, wrong_field
 from actstore.store.ledger import digest
+from actstore.store.parquet import TableFile, is_whole, parse_table
+from actstore.store.parquet import is_text as holds_text
 from actstore.store.sealing import read_sealed, seal_damage, sealed_table
+from actstore.store.shards import MAX_ROWS_PER_SHARD
 from actstore.store.storage import Reader, Storage, join
 
 FOLDER = "texts"
 _LEDGER = join(FOLDER, "ledger")
 _PART = "part-{:05d}.parquet"
+_NAME = re.compile(r"part-([0-9]{5,9})\.parquet")
+_MOST_ROWS = 1 << 31
+_GAP = MAX_ROWS_PER_SHARD
+"""Rows between two parts, at most: a part begins with a shard."""
+_LEAST_BYTES = 16
+"""Of a text in its part: its hash has so many, and they are random."""
+_COLUMNS = {
+    "row": is_whole,
+    "text": holds_text,
+    "hash_high": is_whole,
+    "hash_low": is_whole,
+    "n_bytes": is_whole,
+}
+_FIELDS: Fields = {
+    "part": is_file_name,
+    "start": whole_from(0, _MOST_ROWS),
+    "stop": whole_from(1, _MOST_ROWS),
+    "n_bytes": whole_from(1),
+    "digest": is_text,
+    "text_bytes": whole_from(0),
+}
 
 
 @dataclass(frozen=True)
@@ -70,15 +95,20 @@ class TextParts:
             names = self._names()  # again: a part stands before its record does
             self._require(names, recorded)
             parts = tuple(recorded.get(name) or self._looked_at(name) for name in names)
+            self._require_room(parts)
             self._last = names, parts
         return parts
 
     def table(self, part: TextPart, columns: Sequence[str]) -> pa.Table:
-        """Some columns of a part. Raises CorruptShardError unless it is the one that was written."""
+        """Some columns of a part. Raises CorruptShardError unless it is what was written."""
         data = self.storage.read(part.key)
         if len(data) != part.n_bytes or digest(data) != part.digest:
             raise self.damaged(part.key, "it is not the part that was written")
-        return pq.read_table(io.BytesIO(data), columns=list(columns))
+        required = {name: _COLUMNS[name] for name in columns}
+        table = parse_table(self.storage, part.key, data, columns, required)
+        if len(table) != part.stop - part.start:
+            raise self.damaged(part.key, f"it has {len(table)} texts")
+        return table
 
     def texts(self, part: TextPart, rows: np.ndarray[Any, np.dtype[np.int64]]) -> list[str]:
         """The texts of some rows of a part, ascending. They are not checked: see their hashes.
@@ -88,12 +118,13 @@ class TextParts:
         """
         try:
             with self.storage.open(part.key) as reader:
-                return _texts_of(pq.ParquetFile(_File(reader)), rows - part.start)
+                file = TableFile(_File(reader), reader.size)
+                return _texts_of(file, rows - part.start)
         except FileNotFoundError:
             raise self.damaged(part.key, "it is missing") from None
         except StorageError:
             raise
-        except (pa.ArrowException, OSError, ValueError) as error:
+        except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
             raise self.damaged(part.key, error) from error
 
     def add(self, number: int, table: pa.Table, rows_together: int) -> None:
@@ -152,22 +183,42 @@ class TextParts:
             image = read_sealed(self.storage, key)
         except CorruptShardError as error:
             raise self.damaged(key, "its seal is not that of its bytes") from error
-        table = pq.read_table(io.BytesIO(image), columns=["row", "n_bytes"])
+        required = {name: _COLUMNS[name] for name in ("row", "n_bytes")}
+        table = parse_table(self.storage, key, image, ["row", "n_bytes"], required)
+        rows = table["row"].to_numpy()
+        first = int(rows[0]) if len(rows) else -1
+        if not 0 <= first < _MOST_ROWS or not np.array_equal(rows, first + np.arange(len(rows))):
+            raise self.damaged(key, "its rows do not follow one another")
         return _part_of(key, image, table)
 
     def _recorded(self) -> dict[str, TextPart]:
         """By name. Raises CorruptShardError for a damaged ledger."""
         found = {}
         for record in journal.read_records(self.storage, _LEDGER):
-            part = TextPart(**{name: record[name] for name in TextPart.__dataclass_fields__})  # type: ignore[arg-type]
+            if what := wrong_field(record, _FIELDS):
+                raise self.damaged(_LEDGER, what)
+            part = TextPart(**{name: record[name] for name in TextPart.__dataclass_fields__})
             found[part.part] = part
         return found
+
+    def _require_room(self, parts: Sequence[TextPart]) -> None:
+        """Raise CorruptShardError unless parts follow one another and can hold so many rows.
+
+        Arrays as long as the rows are made before any part is read.
+        """
+        end = 0
+        for part in parts:
+            most = part.n_bytes // _LEAST_BYTES
+            if not end <= part.start < part.stop <= part.start + most or part.start - end > _GAP:
+                what = f"its record names rows {part.start} to {part.stop}, behind {end}"
+                raise self.damaged(part.key, what)
+            end = part.stop
 
     def _record(self, parts: Sequence[TextPart]) -> None:
         journal.append_records(self.storage, _LEDGER, [asdict(part) for part in parts])
 
     def _names(self) -> list[str]:
-        return [name for name in self.storage.names(FOLDER) if name.endswith(".parquet")]
+        return [name for name in self.storage.names(FOLDER) if _NAME.fullmatch(name)]
 
 
 class _File(io.RawIOBase):
@@ -197,15 +248,17 @@ class _File(io.RawIOBase):
         return wanted
 
 
-def _texts_of(file: pq.ParquetFile, places: np.ndarray[Any, np.dtype[np.int64]]) -> list[str]:
+def _texts_of(file: TableFile, places: np.ndarray[Any, np.dtype[np.int64]]) -> list[str]:
     """The texts in some places of a file, ascending."""
     texts: list[str] = []
     start = 0
-    for group in range(file.num_row_groups):
+    for group in range(file.metadata.num_row_groups):
         stop = start + file.metadata.row_group(group).num_rows
         low, high = np.searchsorted(places, [start, stop])
         if low < high:
-            column = file.read_row_group(group, columns=["text"])["text"]
+            column = file.read(["text"], [group])["text"]
+            if not holds_text(column.type):
+                raise TypeError(f"its texts are {column.type}")
             texts += column.take(places[low:high] - start).to_pylist()
         start = stop
     return texts
@@ -225,7 +278,8 @@ def _part_of(key: str, image: bytes, table: pa.Table) -> TextPart:
 
 def _between(names: Sequence[str]) -> set[str]:
     """The names of all parts up to the last one: they are numbered without a gap."""
-    last = max(
-        (int(name.removesuffix(".parquet").rpartition("-")[2]) for name in names), default=-1
-    )
-    return {_PART.format(number) for number in range(last + 1)}
+    numbers = {int(found[1]) for name in names if (found := _NAME.fullmatch(name))}
+    # A stranger's number may be anything: of a gap, the first that is missing says all.
+    first = next(number for number in range(len(numbers) + 1) if number not in numbers)
+    missing = {first} if numbers and first < max(numbers) else set()
+    return {_PART.format(number) for number in numbers | missing}

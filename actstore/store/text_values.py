@@ -22,6 +22,7 @@ from actstore.store.shards import SealedShard
 from actstore.store.storage import each, join
 from actstore.store.zarr_metadata import (
     begin_array,
+    chunk_size,
     decode_chunk,
     encode_chunk,
     layered_array,
@@ -156,6 +157,8 @@ class TextValues:
 
     def _decoded(self, shard: int, data: bytes) -> NDArray[np.float32]:
         try:
+            if len(data) != chunk_size(self.n_layers * self.rows_per_shard, self.declaration.dtype):
+                raise ValueError(f"it has {len(data)} bytes")
             values = decode_chunk(data, self.declaration.dtype)
             return values.reshape(self.n_layers, self.rows_per_shard)
         except ValueError as error:

@@ -16,11 +16,11 @@ from actstore.refs import look_up
 from actstore.store import schema
 from actstore.store.arrays import Shard, ShardedArray, shards_of
 from actstore.store.damage import Damage
+from actstore.store.documents import Fields, damaged, is_text, table_of, whole_from
 from actstore.store.journal import Json
 from actstore.store.ledger import Ledger, ShardStats
 from actstore.store.plan import CheckpointSpec
-from actstore.store.sealing import damaged
-from actstore.store.shards import ShardBuilder, ShardLayout, choose_layout
+from actstore.store.shards import MOST_ROWS, ShardBuilder, ShardLayout, choose_layout
 from actstore.store.storage import join
 from actstore.store.zarr_metadata import (
     DOCUMENT,
@@ -40,6 +40,11 @@ if TYPE_CHECKING:
 
 AXES = tuple(one.name for one in schema.TOKEN_ARRAYS)
 """The labels of a sample's tokens."""
+_FIELDS: Fields = {
+    "digests": lambda told: table_of(is_text)(told) and {*AXES} <= {*told},  # type: ignore[misc]
+    "tokens_per_shard": whole_from(1, MOST_ROWS),
+    "tokens_per_chunk": whole_from(1, MOST_ROWS),
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class TokenSample:
         self._ledger = ledger
         self._group = join("tokens", name)
         self.prefix = join(ledger.prefix, self._group)
-        attributes = read_attributes(ledger.storage, self.prefix)
+        attributes = read_attributes(ledger.storage, self.prefix, _FIELDS)
         self._digests: Mapping[str, str] = attributes["digests"]
         self.layout = ShardLayout(
             n_layers=len(spec.layers),
@@ -70,6 +75,9 @@ class TokenSample:
             dtype=spec.dtype,
             precision=spec.precision,
         )
+        if what := self.layout.problem():
+            key = join(self.prefix, DOCUMENT)
+            raise damaged(ledger.storage, key, f"no states are stored as {what}")
         self.array = ShardedArray(ledger, join(self._group, "states"), self.layout)
 
     @cached_property
@@ -102,6 +110,10 @@ class TokenSample:
         """One line a text: row, start and stop of its tokens on the token axis."""
         starts = np.flatnonzero(self.position == 0)
         used = np.flatnonzero(self.row >= 0)
+        if len(self.position) != len(self.row) or not {*starts[:1]} == {*used[:1]}:
+            raise damaged(self._ledger.storage, self.prefix, "its labels are of different tokens")
+        if not len(starts):
+            return pd.DataFrame({"row": self.row[:0], "start": starts, "stop": starts})
         ends = np.append(starts[1:], used[-1] + 1 if len(used) else 0)
         in_use = np.concatenate([[0], np.cumsum(self.row >= 0)])
         lengths = in_use[ends] - in_use[starts]
@@ -203,6 +215,9 @@ class TokenSample:
             raise damaged(storage, prefix, "it is missing") from None
         if array_digest(values) != self._digests[name]:
             raise damaged(storage, prefix, "it is not the array that was written there")
+        declared = next(one for one in schema.TOKEN_ARRAYS if one.name == name)
+        if values.ndim != 1 or values.dtype != np.dtype(declared.dtype):
+            raise damaged(storage, prefix, f"it is {values.dtype} of shape {values.shape}")
         return values
 
 

@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 from actstore.errors import InvalidInputError
 from actstore.refs import look_up
 from actstore.store.damage import Damage
+from actstore.store.documents import damaged, is_table, parse_json, whole_from
 from actstore.store.journal import Json
 from actstore.store.leases import ADDING_TEXTS, alone
 from actstore.store.ledger import digest
+from actstore.store.parquet import is_flag, is_whole
 from actstore.store.plan import require_same
 from actstore.store.sealing import (
     read_sealed_json,
@@ -41,6 +43,7 @@ _TABLE = ".parquet"
 _BEGUN = ".begun.json"
 _ATTRIBUTES = b"actstore"
 """The attributes' key in the table's metadata."""
+_COLUMNS = {"row": is_whole, "source_row": is_whole, "view": is_whole, "new": is_flag}
 
 
 @dataclass(frozen=True)
@@ -123,10 +126,13 @@ def view_set(storage: Storage, name: str) -> ViewSet:
     """A view set. Raises UnknownNameError, CorruptShardError for one that is damaged."""
     add = f"Add views: actstore views {storage.url} --name {name}"
     look_up("view set in this store", name, view_sets(storage), add)
-    table = read_sealed_table(storage, _key(name, _TABLE))
-    rows, sources, views, new = (table[c].to_numpy() for c in ("row", "source_row", "view", "new"))
-    n_views = int(views.max()) + 1
-    attributes = json.loads(table.schema.metadata[_ATTRIBUTES])
+    key = _key(name, _TABLE)
+    table = read_sealed_table(storage, key, _COLUMNS)
+    rows, sources, views, new = (table[one].to_numpy() for one in _COLUMNS)
+    n_views = int(views.max(initial=-1)) + 1
+    if not n_views > 0 or len(rows) % n_views or rows.min() < 0 or sources.min() < 0:
+        raise damaged(storage, key, "it has not the same number of views of each text")
+    attributes = parse_json(storage, key, (table.schema.metadata or {}).get(_ATTRIBUTES, b""))
     return ViewSet(
         name, sources[::n_views], rows.reshape(-1, n_views), np.unique(rows[new]), attributes
     )
@@ -175,7 +181,8 @@ def _begin(storage: Storage, table: TextTable, name: str, asked: Mapping[str, Js
     begun: dict[str, Json] = {"first_new_row": table.end(), "asked": dict(asked)}
     with contextlib.suppress(FileExistsError):  # of a run that was killed
         storage.create(_key(name, _BEGUN), sealed_json(_key(name, _BEGUN), begun))
-    stored = read_sealed_json(storage, _key(name, _BEGUN))
+    fields = {"first_new_row": whole_from(0), "asked": is_table}
+    stored = read_sealed_json(storage, _key(name, _BEGUN), fields)
     _require_same(storage, name, stored["asked"], asked)
     return int(stored["first_new_row"])
 

@@ -11,16 +11,20 @@ import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from actstore.errors import PlanMismatchError
 from actstore.refs import model_key
 from actstore.store.damage import Damage
+from actstore.store.documents import damaged
+from actstore.store.parquet import is_flag, is_text, is_whole
 from actstore.store.sealing import read_sealed_table, seal_damage, sealed_table
 from actstore.store.storage import Storage, join
 
 _DIGEST = b"tokenizer_digest"
+_COLUMNS = {"id": is_whole, "token": is_text, "is_special": is_flag, "is_blank": is_flag}
 _BLANK_KINDS = "ZPC"
 """Unicode's separators, punctuation, and control characters."""
 
@@ -54,8 +58,8 @@ def write_vocabulary(
 
 def require_vocabulary_of(storage: Storage, model: str, digest: str) -> None:
     """Raise PlanMismatchError unless the stored vocabulary is that of this tokenizer."""
-    metadata = read_sealed_table(storage, _key(model)).schema.metadata
-    stored = metadata.get(_DIGEST, b"").decode()
+    metadata = read_sealed_table(storage, _key(model), _COLUMNS).schema.metadata or {}
+    stored = metadata.get(_DIGEST, b"").decode(errors="replace")
     if stored != digest:
         raise PlanMismatchError(
             f"{_key(model)} is the vocabulary of the tokenizer {stored or '(none named)'}, "
@@ -69,7 +73,10 @@ def read_vocabulary(storage: Storage, model: str) -> pd.DataFrame:
 
     Raises FileNotFoundError for none, CorruptShardError for a damaged one or another model's.
     """
-    frame: pd.DataFrame = read_sealed_table(storage, _key(model)).to_pandas()
+    table = read_sealed_table(storage, _key(model), _COLUMNS)
+    if not np.array_equal(table["id"].to_numpy(), np.arange(len(table))):
+        raise damaged(storage, _key(model), "its ids are not 0, 1, 2, …")
+    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
     return frame
 
 

@@ -19,8 +19,16 @@ from numpy.typing import NDArray
 
 from actstore.errors import CorruptShardError
 from actstore.store.damage import Damage
+from actstore.store.documents import (
+    NO_FIELDS,
+    Fields,
+    damaged,
+    list_of,
+    parse_json,
+    require_fields,
+    whole_from,
+)
 from actstore.store.journal import Json
-from actstore.store.sealing import damaged, parse_json
 from actstore.store.shards import ShardLayout, checksum
 from actstore.store.storage import Storage, each, join
 
@@ -29,6 +37,7 @@ _SEAL = "seal"
 """The attribute of a group that is made of its others and of its place."""
 _NODES = "nodes"
 """The attribute that is made of the group's consolidated metadata."""
+_MOST_DIMS = 8
 _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 _CRC32C = {"name": "crc32c"}
 _FLAT_KEYS = {"name": "default", "configuration": {"separator": "."}}
@@ -52,14 +61,15 @@ def create_group(storage: Storage, prefix: str, attributes: Mapping[str, Json]) 
     storage.create(_document_key(prefix), _encode(_group(prefix, attributes)))
 
 
-def read_attributes(storage: Storage, prefix: str) -> dict[str, Any]:
-    """A node's attributes, of a group less their seal.
+def read_attributes(storage: Storage, prefix: str, fields: Fields = NO_FIELDS) -> dict[str, Any]:
+    """A node's attributes, of a group less their seal. fields: that they must have.
 
     Raises FileNotFoundError where there is no node, CorruptShardError for a group whose attributes
     are not those that were written there.
     """
     document = read_document(storage, prefix)
-    attributes: dict[str, Any] = dict(document.get("attributes", {}))
+    found = document.get("attributes", {})
+    attributes = dict(require_fields(storage, _document_key(prefix), found, fields))
     is_array = document.get("node_type") == "array"
     if not is_array and attributes.pop(_SEAL, "") != _digest_of(prefix, attributes):
         what = "its attributes are not those that were written in this place"
@@ -69,8 +79,14 @@ def read_attributes(storage: Storage, prefix: str) -> dict[str, Any]:
 
 
 def read_shape(storage: Storage, prefix: str) -> tuple[int, ...]:
-    """An array's shape. Raises FileNotFoundError."""
-    return tuple(read_document(storage, prefix)["shape"])
+    """An array's shape. Raises FileNotFoundError, CorruptShardError."""
+    document = read_document(storage, prefix)
+    require_fields(storage, _document_key(prefix), document, {"shape": _is_shape})
+    return tuple(document["shape"])
+
+
+def _is_shape(value: object) -> bool:
+    return list_of(whole_from(0), least=1)(value) and len(value) <= _MOST_DIMS  # type: ignore[arg-type]
 
 
 def sharded_array(
@@ -195,6 +211,8 @@ def group_damage(storage: Storage, prefix: str) -> Iterator[Damage]:
         yield Damage(_document_key(prefix), what, remade=False)
         return
     there = _nodes_below(storage, prefix)
+    if not isinstance(nodes, dict):
+        raise damaged(storage, _document_key(prefix), "it lists no nodes")
     for path in nodes.keys() & there.keys():
         if _less_shape(nodes[path]) != _less_shape(there[path]):
             key = _document_key(join(prefix, path))
@@ -357,8 +375,10 @@ def _chunking(
     """Shape, dtype and shape of a chunk of an array that is chunked along its first dimension."""
     document = read_document(storage, prefix)
     try:
-        shape, dtype = tuple(document["shape"]), np.dtype(document["data_type"])
+        shape, dtype = tuple(document["shape"]), np.dtype(str(document["data_type"]))
         chunk = tuple(document["chunk_grid"]["configuration"]["chunk_shape"])
+        if not (_is_shape([*shape]) and _is_shape([*chunk])):
+            raise ValueError(f"no array has shape {document['shape']}")
         if chunk[1:] != shape[1:] or min(chunk) < 1 or dtype.kind not in "biuf":
             raise ValueError("no array that is chunked along its first dimension")
     except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -432,6 +452,6 @@ def _nodes_below(storage: Storage, prefix: str, path: str = "") -> dict[str, Any
         document = read_document(storage, join(prefix, child))
         document.pop("consolidated_metadata", None)
         nodes[child] = document
-        if document["node_type"] == "group":
+        if document.get("node_type") == "group":
             nodes.update(_nodes_below(storage, prefix, child))
     return nodes

@@ -85,9 +85,9 @@ def test_a_task_whose_manifest_was_not_written_does_not_exist(tmp_path: Path) ->
 def test_suites_are_kept_beside_the_tasks(tmp_path: Path) -> None:
     store = create_store(tmp_path / "s.zarr")
     assert store.suites() == []
-    store.write_suite("demo", {"tasks": ["STS12"]})
+    store.write_suite("demo", {"tasks": [{"name": "STS12"}]})
     assert open_store(store.url).suites() == ["demo"]
-    assert store.suite("demo") == {"tasks": ["STS12"]}
+    assert store.suite("demo") == {"tasks": [{"name": "STS12"}]}
     with pytest.raises(UnknownNameError, match="Did you mean 'demo'"):
         store.suite("dmeo")
 

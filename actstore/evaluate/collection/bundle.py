@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset, DatasetDict
+from datasets import ClassLabel, Dataset, DatasetDict, LargeList, List, Value
 from datasets.table import InMemoryTable
 from mteb.abstasks import AbsTask, AbsTaskRetrieval
 
-from actstore.errors import InvalidInputError
+from actstore.errors import CorruptShardError, InvalidInputError
 from actstore.evaluate.collection.digests import table_digest
 from actstore.evaluate.fast.ranking.lists import Candidates, Judgements, PackedLists
 from actstore.evaluate.suites import catalogue
@@ -89,9 +89,24 @@ def thaw(
     version of actstore.
     """
     task = catalogue.new_task(name, splits, subsets)
+    try:
+        _require_attributes(task, shape["attributes"])
+        data = _Thawer(name, table, packed).node(shape["data"])
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        IndexError,
+        pa.ArrowException,
+    ) as error:
+        raise CorruptShardError(
+            f"The data of the task {name} are damaged: {error!r}. Collect it again: actstore "
+            f"collect STORE --suite {name}"
+        ) from error
     for attribute, value in shape["attributes"].items():
         setattr(task, attribute, value)
-    task.dataset = _Thawer(name, table, packed).node(shape["data"])
+    task.dataset = data
     task.data_loaded = True
     return task
 
@@ -185,6 +200,16 @@ class _Thawer:
         )
 
 
+def _require_attributes(task: AbsTask, attributes: Mapping[str, Any]) -> None:
+    """Raise ValueError for an attribute that is no plain value, or takes the place of code."""
+    for name, value in attributes.items():
+        plain = isinstance(value, (str, int, float, bool, type(None)))
+        own = getattr(type(task), name, None)
+        code = name.startswith("__") or callable(own) or isinstance(own, property)
+        if code or not plain or not name.isidentifier():
+            raise ValueError(f"the attribute {name!r} cannot be {value!r}")
+
+
 def _arrow(data: Dataset) -> pa.Table:
     """A data set's rows with its features (class names, nested lists) in the schema's metadata."""
     table: pa.Table = data.with_format("arrow")[:]
@@ -192,7 +217,23 @@ def _arrow(data: Dataset) -> pa.Table:
 
 
 def _dataset(table: pa.Table) -> Dataset:
-    return Dataset(InMemoryTable(table), fingerprint=table_digest(table).hex()[:16])
+    data = Dataset(InMemoryTable(table), fingerprint=table_digest(table).hex()[:16])
+    _require_text_and_numbers(data.features)
+    return data
+
+
+def _require_text_and_numbers(feature: Any) -> None:
+    """Raise ValueError for features that open files or addresses as they are read (images, …)."""
+    if isinstance(feature, Mapping):
+        for one in feature.values():
+            _require_text_and_numbers(one)
+    elif isinstance(feature, list | tuple):
+        for one in feature:
+            _require_text_and_numbers(one)
+    elif isinstance(feature, List | LargeList):
+        _require_text_and_numbers(feature.feature)
+    elif not isinstance(feature, Value | ClassLabel):
+        raise ValueError(f"a column of {type(feature).__name__} is not read from a store")
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:

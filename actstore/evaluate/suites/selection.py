@@ -6,7 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from actstore.errors import CorruptShardError
 from actstore.store import Json
+from actstore.store.documents import (
+    Fields,
+    is_file_name,
+    is_pair,
+    is_text,
+    list_of,
+    wrong_field,
+)
+
+_FIELDS: Fields = {
+    "name": is_file_name,
+    "splits": list_of(is_text),
+    "subsets": list_of(is_text),
+    "averaged": list_of(is_pair),
+}
 
 
 @dataclass(frozen=True)
@@ -43,12 +59,16 @@ class TaskSelection:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TaskSelection:
+        if what := wrong_field(value, _FIELDS):
+            raise CorruptShardError(
+                f"A task of a store is damaged: {what}. Run: actstore verify STORE"
+            )
         return cls(
             name=value["name"],
             splits=tuple(value["splits"]),
             subsets=tuple(value["subsets"]),
             averaged=tuple((split, subset) for split, subset in value["averaged"]),
-            part_of=value.get("part_of", ""),
+            part_of=str(value.get("part_of") or ""),
         )
 
 
@@ -72,4 +92,4 @@ class Suite:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Suite:
         tasks = tuple(TaskSelection.from_json(task) for task in value["tasks"])
-        return cls(value["name"], value["description"], tasks)
+        return cls(str(value.get("name", "")), str(value.get("description", "")), tasks)

@@ -4,6 +4,9 @@ from actstore.store.shards.builder import SealedShard, ShardBuilder
 from actstore.store.shards.encodings import COMPACT, ENCODINGS, EXACT, SMALL, encoding_of
 from actstore.store.shards.layout import (
     MAX_ROWS_PER_SHARD,
+    MOST_HIDDEN,
+    MOST_LAYERS,
+    MOST_ROWS,
     Floats,
     Ints,
     ShardLayout,
@@ -18,6 +21,9 @@ __all__ = [
     "ENCODINGS",
     "EXACT",
     "MAX_ROWS_PER_SHARD",
+    "MOST_HIDDEN",
+    "MOST_LAYERS",
+    "MOST_ROWS",
     "SMALL",
     "Floats",
     "Ints",

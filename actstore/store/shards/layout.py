@@ -19,7 +19,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from actstore.store.shards.encodings import EXACT, Encoding, encoding_of
+from actstore.store.shards.encodings import ENCODINGS, EXACT, Encoding, encoding_of
 
 Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.floating[Any]]
@@ -30,6 +30,14 @@ TAG = 12
 """Bytes of a tag; with a crc32c, 16, so that chunks stay aligned."""
 MAX_ROWS_PER_SHARD = 4096
 """Also the boundary at which parts of the text table start."""
+MOST_ROWS = 1 << 24
+"""In a shard; one of tokens is as long as the longest text."""
+MOST_LAYERS = 1 << 13
+MOST_HIDDEN = 1 << 24
+_DTYPES = ("float16", "float32")
+_MOST_CHUNK_BYTES = 1 << 30
+_MOST_INDEX = 1 << 28
+"""Bytes. What a document claims beyond these is refused before room is made for it."""
 _MAX_CHUNK = 512 << 10
 _MAX_SHARD = 256 << 20
 _MIN_ROWS_PER_SHARD = 64
@@ -49,6 +57,19 @@ class ShardLayout:
     """Of the states, `float16` or `float32`."""
     precision: str = EXACT
     """How states become what is stored: a key of ENCODINGS."""
+
+    def problem(self) -> str:
+        """Why no array of ours has such shards; empty for nothing."""
+        if not (0 < self.n_layers <= MOST_LAYERS and 0 < self.hidden_size <= MOST_HIDDEN):
+            return f"{self.n_layers} layers of {self.hidden_size} values"
+        rows, of_chunk = self.rows_per_shard, self.rows_per_chunk
+        if not 0 < of_chunk <= rows <= MOST_ROWS or rows % of_chunk:
+            return f"{rows} rows in chunks of {of_chunk}"
+        if self.dtype not in _DTYPES or self.precision not in ENCODINGS:
+            return f"{self.dtype} states in precision {self.precision}"
+        if self.chunk_bytes > _MOST_CHUNK_BYTES or self.index_bytes > _MOST_INDEX:
+            return f"chunks of {self.chunk_bytes:,} bytes, an index of {self.index_bytes:,}"
+        return ""
 
     @cached_property
     def encoding(self) -> Encoding:

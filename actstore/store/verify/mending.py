@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from actstore.store import journal
 from actstore.store.leases import Leases, live_leases
 from actstore.store.ledger import remove_object
-from actstore.store.processes import host_name
+from actstore.store.processes import MOST_PID, host_name
 from actstore.store.storage import Storage
 from actstore.store.sweeping import leftovers, sweep
 from actstore.store.verify.finding import FOLDERS, Check, Found
@@ -24,6 +24,7 @@ from actstore.store.zarr_metadata import DOCUMENT, write_group
 _JOURNAL = ".jsonl"
 _WRITER = re.compile(r"(?P<host>[^/]+)-(?P<pid>\d+)-[0-9a-f]{8}[^/]*$")
 _SECONDS = 60.0
+_DIGITS = 12
 
 
 def mend(storage: Storage, damaged: Sequence[tuple[Check, Found]]) -> tuple[Repaired, ...]:
@@ -75,7 +76,9 @@ def _writer_lives(storage: Storage, key: str) -> bool:
     writer = _WRITER.search(key)
     if writer is None:
         return False
-    host, pid = writer["host"].rpartition("/")[2], int(writer["pid"])
+    host, pid = writer["host"].rpartition("/")[2], int(writer["pid"][:_DIGITS])
+    if not 0 < pid <= MOST_PID:
+        return False
     if host == host_name():
         return pid != os.getpid() and _runs_here(pid)
     return any((lease.host, lease.pid) == (host, pid) for lease in live_leases(storage))

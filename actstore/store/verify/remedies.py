@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from actstore.errors import CorruptShardError
 from actstore.refs import model_name
+from actstore.store.documents import Fields, is_table, is_text, list_of, wrong_field
 from actstore.store.runs import run_events
 from actstore.store.schema import TEXT_VALUES
 from actstore.store.shards import EXACT
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from actstore.store.checkpoint import CheckpointGroup
 
 _POOL = "_pool"
+_STARTED: Fields = {"command": list_of(is_text), "settings": is_table}
 _OF_SAMPLE = ("--tokens", "--seed", "--suite", "--texts", "--column")
 """Options that choose the texts of a token sample."""
 
@@ -70,7 +72,11 @@ class Past:
             events = run_events(self._storage)
         except CorruptShardError:  # a problem of its own; a place to fill in is printed instead
             return []
-        return [event for event in reversed(events) if event["event"] == "started"]
+        return [
+            event
+            for event in reversed(events)
+            if event["event"] == "started" and not wrong_field(event, _STARTED)
+        ]
 
     def model(self, name: str) -> str:
         """What a model was called when it was extracted: of a folder, where it was."""
