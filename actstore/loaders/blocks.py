@@ -69,6 +69,11 @@ class Blocks:
     def hidden_size(self) -> int:
         return self.parts[0].array.layout.hidden_size
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What all of them are read as without loss."""
+        return np.result_type(*{part.array.layout.decoded_dtype for part in self.parts})
+
     def of(self, piece: Piece) -> tuple[Part, int, slice]:
         """The part of a piece, which of the part's layers it is of, and where its places are."""
         number = int(np.searchsorted(self._firsts, piece.block, side="right")) - 1

@@ -13,7 +13,6 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
@@ -274,10 +273,14 @@ class TokenDataset(_States[TokenBatch]):
 
 
 class _Window:
-    """The rows that are shuffled together, in memory that is used again for the next ones."""
+    """The rows that are shuffled together, in memory that is used again for the next ones.
+
+    They are held as they are stored, in float16 mostly; a batch is made what is asked for.
+    """
 
     def __init__(self, blocks: Blocks, order: Epoch, dtype: str) -> None:
         self._blocks, self._order, self._dtype = blocks, order, DTYPES[dtype]
+        self._stored = DTYPES[blocks.dtype.name]
         self._states = torch.empty(0)
         self._labels: dict[str, Tensor] = {}
         self._given = np.empty(0, np.int64)
@@ -289,7 +292,7 @@ class _Window:
             return
         if stop - start > len(self._states):
             shape = min(self._order.window, stop - start), self._blocks.hidden_size
-            self._states = torch.empty(shape, dtype=self._dtype)
+            self._states = torch.empty(shape, dtype=self._stored)
         pieces = self._order.pieces(start, stop)
         ends = np.cumsum([piece.high - piece.low for piece in pieces]).tolist()
         places = list(zip(pieces, ends, strict=True))
@@ -302,16 +305,10 @@ class _Window:
         """Some of the rows in the order they are given in, and their labels."""
         chosen = torch.from_numpy(self._given[low:high])
         labels = {name: values[chosen] for name, values in self._labels.items()}
-        return self._states.index_select(0, chosen), labels
+        return self._states.index_select(0, chosen).to(self._dtype), labels
 
     def _read(self, piece: Piece, end: int) -> None:
-        room = self._states[end - (piece.high - piece.low) : end]
-        if self._dtype is not torch.bfloat16:
-            self._blocks.read(piece, room.numpy())
-            return
-        states: NDArray[np.float32] = np.empty(room.shape, np.float32)  # numpy has no bfloat16
-        self._blocks.read(piece, states)
-        room.copy_(torch.from_numpy(states))
+        self._blocks.read(piece, self._states[end - (piece.high - piece.low) : end].numpy())
 
     def _label(self, places: list[tuple[Piece, int]], name: str) -> Ints:
         out = np.empty(places[-1][1], np.int64)

@@ -219,7 +219,7 @@ def test_memory_is_one_window_whatever_is_read(
     n_rows = sum(len(batch.row) for batch in running)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    window = 1024 * 64 * 4
+    window = 1024 * 64 * 2  # held as stored
     assert sum(one.nbytes for one in made) == window, "made once, and used again"
     assert n_rows == 4 * 9000 - 128
     layout = dataset._blocks.parts[0].array.layout
