@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from actstore.errors import InvalidInputError
+from actstore.report.correlation.coefficients import Method, coefficients
 from actstore.report.figures.data import Data
 from actstore.report.figures.metrics import FAMILIAR, titled
 from actstore.report.figures.needs import METRICS, SCORES
@@ -15,9 +16,12 @@ from actstore.report.figures.panels import TrainingColours, few_y_ticks, headed,
 from actstore.report.figures.registry import kind
 from actstore.report.figures.style import COLOURS
 
-_NAIVE = 2000
-"""Points up to which all pairs are compared."""
-_METHODS = ("Spearman", "Kendall", "Pearson", "distance")
+_METHODS = {
+    Method.SPEARMAN: "Spearman",
+    Method.KENDALL: "Kendall",
+    Method.PEARSON: "Pearson",
+    Method.DISTANCE: "distance",
+}
 
 
 @kind(
@@ -34,11 +38,11 @@ def correlations(data: Data) -> Figure:
     figure = Figure((data.choice.width, height), layout="constrained")
     axes = figure.add_subplot()
     places = np.arange(len(names))[::-1]
-    for i, method in enumerate(_METHODS):
+    for i, (method, label) in enumerate(_METHODS.items()):
         at = places + 0.3 - 0.2 * i
         values = [_correlation(table, method) for table in found.values()]
         hatches = ("", "////", "....", "xxxx")
-        bars = axes.barh(at, values, 0.19, color=COLOURS[i], label=method, linewidth=0)
+        bars = axes.barh(at, values, 0.19, color=COLOURS[i], label=label, linewidth=0)
         for bar in bars:
             bar.set(hatch=hatches[i], edgecolor="white")
         for place, table in zip(at, found.values(), strict=True):
@@ -73,7 +77,7 @@ def metric_score(data: Data) -> Figure:
             one.scatter(part["value"], part["score"], s=7, color=[colour], linewidths=0)
         _trend(one, table)
         one.set_xlabel(titled(data, name))
-        one.set_title(f"ρ = {_correlation(table, 'Spearman'):.2f}, n = {len(table)}")
+        one.set_title(f"ρ = {_correlation(table, Method.SPEARMAN):.2f}, n = {len(table)}")
         one.locator_params(axis="x", nbins=4)
         light_grid(one)
         few_y_ticks(one)
@@ -101,26 +105,12 @@ def metric_and_score(data: Data, name: str) -> pd.DataFrame:
     return both
 
 
-def _correlation(table: pd.DataFrame, method: str) -> float:
+def _correlation(table: pd.DataFrame, method: Method) -> float:
     """NaN where one of both does not vary, or of fewer than three points."""
-    x, y = table["value"].to_numpy(float), table["score"].to_numpy(float)
-    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+    if len(table) < 3:
         return float("nan")
-    if method == "distance":
-        import dcor
-
-        # The fast way is compiled first, which takes ten seconds.
-        if len(x) <= _NAIVE:
-            return float(dcor.distance_correlation(x, y, method="naive"))
-        return float(dcor.distance_correlation(x, y))
-    from scipy import stats
-
-    measure = {
-        "Spearman": stats.spearmanr,
-        "Kendall": stats.kendalltau,
-        "Pearson": stats.pearsonr,
-    }[method]
-    return float(measure(x, y).statistic)
+    x, y = table[["value", "score"]].to_numpy(float).T
+    return float(coefficients(method, x[None], y[None])[0, 0])
 
 
 def _trend(axes: Axes, table: pd.DataFrame) -> None:

@@ -170,11 +170,13 @@ class Data:
         return known[0]
 
     def checkpoints(self, known: Iterable[str]) -> list[str]:
-        """Those of some checkpoints that were chosen, in training order."""
+        """Those of some checkpoints that were chosen, in training order. Raises UnknownNameError."""
         names = by_training_step({str(name) for name in known})
         if not self.choice.checkpoints:
             return names
-        return list(select_checkpoints(self.choice.checkpoints, lambda: names, stored=True))
+        chosen = select_checkpoints(self.choice.checkpoints, lambda: names, stored=True)
+        what = "checkpoint with such results"
+        return [look_up(what, name, names, self._listing) for name in chosen]
 
     def layers(self, known: Sequence[int]) -> list[int]:
         """Those of some layers that were chosen. Raises UnknownNameError, InvalidInputError."""
