@@ -83,15 +83,10 @@ def correlate(
     value, expected (its mean by chance, above 0 for `dcor`), low, high (95 %, Fisher's z with the
     standard error of chance; NaN for `dcor`), p (two-sided, against red noise), p_adjusted.
     Numbers are NaN for fewer than five arms in a series and where one of both is constant.
-    Raises InvalidInputError for other columns, or where scores and metrics are of no common arm.
+    Raises InvalidInputError for other columns, for two values of the same, or where scores and metrics are of no common arm.
     """
     request = request or CorrelationRequest()
-    missing = [name for name in _NEEDED if name not in metrics]
-    if missing:
-        raise InvalidInputError(
-            f"A table of metrics needs the columns {', '.join(_NEEDED)}; this one has no "
-            f"{', '.join(missing)}. Take what Store.metric_table() returns."
-        )
+    _check(metrics)
     rows = [row for one in by_state(scores) for row in _of_state(one, metrics, request)]
     if not rows:
         raise InvalidInputError(
@@ -120,6 +115,22 @@ def to_xarray(table: pd.DataFrame) -> xr.Dataset:
     dataset: xr.Dataset = table.drop(columns="over").set_index(dims).to_xarray()
     over = names.set_index("target")["over"].reindex(dataset["target"].values)
     return dataset.assign_coords(over=("target", over.to_numpy(str)))
+
+
+def _check(metrics: pd.DataFrame) -> None:
+    missing = [name for name in _NEEDED if name not in metrics]
+    if missing:
+        raise InvalidInputError(
+            f"A table of metrics needs the columns {', '.join(_NEEDED)}; this one has no "
+            f"{', '.join(missing)}. Take what Store.metric_table() returns."
+        )
+    twice = metrics[metrics.duplicated([name for name in _NEEDED if name != "value"])]
+    if len(twice):
+        one = twice.iloc[0]
+        raise InvalidInputError(
+            f"{one['metric']} from {one['source']} has two values at {one['checkpoint']}, layer "
+            f"{one['layer']}. Take one of each, as Store.metric_table() returns."
+        )
 
 
 def _of_state(
