@@ -9,8 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from actstore.report.analysis import analysis_table, analysis_tables
+    from actstore.report.analysis_query import AnalysisQuery
     from actstore.report.compare import OurScores
     from actstore.report.comparison import Comparison
+    from actstore.report.correlation import CorrelationRequest, correlate
     from actstore.report.figures import heatmap, layer_curves
     from actstore.report.grids import (
         Grid,
@@ -23,14 +26,20 @@ if TYPE_CHECKING:
     )
     from actstore.report.html.write import write_report
     from actstore.report.published import Reading
+    from actstore.report.table_files import write_tables
 
 __all__ = [
+    "AnalysisQuery",
     "Comparison",
+    "CorrelationRequest",
     "Grid",
     "OurScores",
     "Reading",
+    "analysis_table",
+    "analysis_tables",
     "best_layers",
     "best_per_task",
+    "correlate",
     "heatmap",
     "layer_curves",
     "mean_grid",
@@ -38,15 +47,22 @@ __all__ = [
     "task_grids",
     "task_scores",
     "write_report",
+    "write_tables",
 ]
 
 _WHERE = {
+    "AnalysisQuery": "analysis_query",
     "Comparison": "comparison",
+    "CorrelationRequest": "correlation",
     "OurScores": "compare",
     "Reading": "published",
+    "analysis_table": "analysis",
+    "analysis_tables": "analysis",
+    "correlate": "correlation",
     "heatmap": "figures",
     "layer_curves": "figures",
     "write_report": "html.write",
+    "write_tables": "table_files",
 }
 
 

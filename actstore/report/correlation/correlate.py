@@ -83,7 +83,8 @@ def correlate(
     value, expected (its mean by chance, above 0 for `dcor`), low, high (95 %, Fisher's z with the
     standard error of chance; NaN for `dcor`), p (two-sided, against red noise), p_adjusted.
     Numbers are NaN for fewer than five arms in a series and where one of both is constant.
-    Raises InvalidInputError for other columns, for two values of the same, or where scores and metrics are of no common arm.
+    Raises InvalidInputError for other columns, for two values of the same, or where
+    scores and metrics are of no common arm.
     """
     request = request or CorrelationRequest()
     _check(metrics)
