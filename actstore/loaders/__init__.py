@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from actstore.errors import MissingDependencyError
-from actstore.loaders.blocks import StateSelection
+from actstore.loaders.chunks import StateSelection
 
 if TYPE_CHECKING:
     from actstore.loaders.labelled import LabelledTexts, labelled_texts, task_texts

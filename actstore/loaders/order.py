@@ -1,9 +1,9 @@
 """In which order an epoch gives rows, and who gives which: arithmetic alone.
 
-A block is the rows of a selection that lie in one chunk of one layer: they are read as one. An
-epoch takes the blocks in a random order, cuts the rows into a range for each rank and worker, and
-each range into windows, whose rows are shuffled. So any two blocks may meet in a window, and rows
-of one block always do: a batch is as mixed as a window holds blocks.
+Of a chunk the rows that were selected are read as one. An epoch takes the chunks in a random order,
+cuts the rows into a range for each rank and worker, and each range into windows, whose rows are
+shuffled. So any two chunks may meet in a window, and rows of one chunk nearly always do: a batch is
+as mixed as a window holds chunks.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ class Share:
 
 
 class Piece(NamedTuple):
-    """Some neighbouring rows of a block."""
+    """Some neighbouring rows of a chunk."""
 
-    block: int
+    chunk: int
     low: int
-    """The first of them, counted in the block."""
+    """The first of them, counted in the chunk."""
     high: int
     """The one behind the last."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """The order of one pass over all blocks."""
+    """The order of one pass over all chunks."""
 
     sizes: Ints
-    """(block,): rows in each."""
+    """(chunk,): rows in each."""
     batch_size: int
     window: int
     """Rows that are shuffled together; a multiple of `batch_size`."""
@@ -73,7 +73,7 @@ class Epoch:
         return start + first * self.batch_size, min(start + last * self.batch_size, stop)
 
     def pieces(self, start: int, stop: int) -> list[Piece]:
-        """The rows at places `start` to `stop` of the epoch's order, block by block."""
+        """The rows at places `start` to `stop` of the epoch's order, chunk by chunk."""
         if start >= stop:
             return []
         first = int(np.searchsorted(self._ends, start, side="right"))
@@ -101,13 +101,13 @@ class Epoch:
 
     @cached_property
     def _order(self) -> Ints:
-        """(block,): the blocks in this epoch's order."""
+        """(chunk,): the chunks in this epoch's order."""
         if self.seed is None:
             return np.arange(len(self.sizes))
         return np.random.default_rng([self.seed, self.number, 0]).permutation(len(self.sizes))
 
     @cached_property
     def _ends(self) -> Ints:
-        """(block,): the place behind each block's last row, in this epoch's order."""
+        """(chunk,): the place behind each chunk's last row, in this epoch's order."""
         ends: Ints = np.cumsum(self.sizes[self._order])
         return ends

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from actstore.errors import InvalidInputError
-from actstore.loaders.blocks import Blocks, StateSelection, pooled_blocks, token_blocks
+from actstore.loaders.chunks import Chunks, StateSelection, pooled_chunks, token_chunks
 from actstore.loaders.order import Epoch, Ints, Piece, Share
 from actstore.loaders.resuming import Place, as_state, place_of, read_state
 from actstore.refs import look_up
@@ -96,8 +96,8 @@ class _States(IterableDataset[B], ABC, Generic[B]):
         self._open(opened)
 
     @abstractmethod
-    def _select(self, store: Store) -> tuple[tuple[str, ...], Blocks]:
-        """The checkpoints and blocks of the selection."""
+    def _select(self, store: Store) -> tuple[tuple[str, ...], Chunks]:
+        """The checkpoints and chunks of the selection."""
 
     @abstractmethod
     def _batch(self, states: Tensor, labels: dict[str, Tensor]) -> B:
@@ -108,13 +108,13 @@ class _States(IterableDataset[B], ABC, Generic[B]):
     def _labels(self) -> tuple[str, ...]: ...
 
     def _open(self, store: Store) -> None:
-        self.checkpoints, self._blocks = self._select(store)
+        self.checkpoints, self._chunks = self._select(store)
         self._storage = store.storage
         self._pid = os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
         """For workers that are spawned: they open the store themselves."""
-        return {k: v for k, v in vars(self).items() if k not in ("_blocks", "_storage")}
+        return {k: v for k, v in vars(self).items() if k not in ("_chunks", "_storage")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -122,12 +122,12 @@ class _States(IterableDataset[B], ABC, Generic[B]):
 
     @property
     def hidden_size(self) -> int:
-        return self._blocks.hidden_size
+        return self._chunks.hidden_size
 
     @property
     def n_rows(self) -> int:
         """Rows of an epoch, of all ranks together."""
-        return int(self._blocks.sizes.sum())
+        return int(self._chunks.sizes.sum())
 
     @property
     def epoch(self) -> int:
@@ -180,13 +180,13 @@ class _States(IterableDataset[B], ABC, Generic[B]):
         """What the order depends on."""
         share, batching = self._share(0, 1), asdict(self.batching)
         kept = {name: batching[name] for name in ("batch_size", "window", "seed", "drop_last")}
-        layers = [list(part.layers) for part in self._blocks.parts]
+        layers = [list(part.layers) for part in self._chunks.parts]
         selected = {"checkpoints": list(self.checkpoints), "layers": layers, "rows": self.n_rows}
         return {**kept, **selected, "rank": share.rank, "ranks": share.ranks}
 
     def _batches(self, order: Epoch, share: Share, first: int) -> Iterator[B]:
         start, stop = order.rows_of(share)
-        size, held = order.batch_size, _Window(self._blocks, order, self.batching.dtype)
+        size, held = order.batch_size, _Window(self._chunks, order, self.batching.dtype)
         for low in range(start + first * size, stop, size):
             begin = low - (low - start) % order.window
             held.fill(self._storage, begin, min(begin + order.window, stop), self._labels)
@@ -195,7 +195,7 @@ class _States(IterableDataset[B], ABC, Generic[B]):
     def _order(self) -> Epoch:
         one = self.batching
         window = max(one.window // one.batch_size, 1) * one.batch_size
-        sizes = self._blocks.sizes
+        sizes = self._chunks.sizes
         return Epoch(sizes, one.batch_size, window, one.seed, self.epoch, one.drop_last)
 
     def _share(self, worker: int, workers: int) -> Share:
@@ -231,8 +231,8 @@ class PooledDataset(_States[PooledBatch]):
         self.pooling, self._rows = pooling, rows
         super().__init__(store, selection, batching)
 
-    def _select(self, store: Store) -> tuple[tuple[str, ...], Blocks]:
-        return pooled_blocks(store, self.selection, self.pooling, self._rows)
+    def _select(self, store: Store) -> tuple[tuple[str, ...], Chunks]:
+        return pooled_chunks(store, self.selection, self.pooling, self._rows)
 
     @property
     def _labels(self) -> tuple[str, ...]:
@@ -261,8 +261,8 @@ class TokenDataset(_States[TokenBatch]):
         self.sample, self.special_tokens = sample, special_tokens
         super().__init__(store, selection, batching)
 
-    def _select(self, store: Store) -> tuple[tuple[str, ...], Blocks]:
-        return token_blocks(store, self.selection, self.sample, special_tokens=self.special_tokens)
+    def _select(self, store: Store) -> tuple[tuple[str, ...], Chunks]:
+        return token_chunks(store, self.selection, self.sample, special_tokens=self.special_tokens)
 
     @property
     def _labels(self) -> tuple[str, ...]:
@@ -278,9 +278,9 @@ class _Window:
     They are held as they are stored, in float16 mostly; a batch is made what is asked for.
     """
 
-    def __init__(self, blocks: Blocks, order: Epoch, dtype: str) -> None:
-        self._blocks, self._order, self._dtype = blocks, order, DTYPES[dtype]
-        self._stored = DTYPES[blocks.dtype.name]
+    def __init__(self, chunks: Chunks, order: Epoch, dtype: str) -> None:
+        self._chunks, self._order, self._dtype = chunks, order, DTYPES[dtype]
+        self._stored = DTYPES[chunks.dtype.name]
         self._states = torch.empty(0)
         self._labels: dict[str, Tensor] = {}
         self._given = np.empty(0, np.int64)
@@ -291,7 +291,7 @@ class _Window:
         if self._held == (start, stop):
             return
         if stop - start > len(self._states):
-            shape = min(self._order.window, stop - start), self._blocks.hidden_size
+            shape = min(self._order.window, stop - start), self._chunks.hidden_size
             self._states = torch.empty(shape, dtype=self._stored)
         pieces = self._order.pieces(start, stop)
         ends = np.cumsum([piece.high - piece.low for piece in pieces]).tolist()
@@ -308,12 +308,12 @@ class _Window:
         return self._states.index_select(0, chosen).to(self._dtype), labels
 
     def _read(self, piece: Piece, end: int) -> None:
-        self._blocks.read(piece, self._states[end - (piece.high - piece.low) : end].numpy())
+        self._chunks.read(piece, self._states[end - (piece.high - piece.low) : end].numpy())
 
     def _label(self, places: list[tuple[Piece, int]], name: str) -> Ints:
         out = np.empty(places[-1][1], np.int64)
         for piece, end in places:
-            out[end - (piece.high - piece.low) : end] = self._blocks.label(piece, name)
+            out[end - (piece.high - piece.low) : end] = self._chunks.label(piece, name)
         return out
 
 

@@ -1,4 +1,4 @@
-"""Which rows an epoch gives to whom: each once, whatever the blocks, ranks, workers and resumes."""
+"""Which rows an epoch gives to whom: each once, whatever the chunks, ranks, workers and resumes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from actstore.errors import InvalidInputError
 from actstore.loaders.order import Epoch, Share
 from actstore.loaders.resuming import Place, place_of
 
-sizes_of_blocks = st.lists(st.integers(1, 9), min_size=1, max_size=12)
+sizes_of_chunks = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 Row = tuple[int, int]
 
 
@@ -21,7 +21,7 @@ Row = tuple[int, int]
 def epochs(draw: st.DrawFn, drop_last: bool | None = None) -> Epoch:
     batch = draw(st.integers(1, 7))
     return Epoch(
-        sizes=np.array(draw(sizes_of_blocks)),
+        sizes=np.array(draw(sizes_of_chunks)),
         batch_size=batch,
         window=batch * draw(st.integers(1, 4)),
         seed=draw(st.none() | st.integers(0, 99)),
@@ -32,7 +32,7 @@ def epochs(draw: st.DrawFn, drop_last: bool | None = None) -> Epoch:
 
 def rows_between(epoch: Epoch, start: int, stop: int) -> list[Row]:
     pieces = epoch.pieces(start, stop)
-    return [(piece.block, place) for piece in pieces for place in range(piece.low, piece.high)]
+    return [(piece.chunk, place) for piece in pieces for place in range(piece.low, piece.high)]
 
 
 def batches_of(epoch: Epoch, share: Share, first: int = 0) -> list[list[Row]]:
@@ -61,7 +61,7 @@ def in_turn(workers: list[list[list[Row]]]) -> list[list[Row]]:
 
 
 def all_rows(epoch: Epoch) -> list[Row]:
-    return [(block, place) for block, size in enumerate(epoch.sizes) for place in range(size)]
+    return [(chunk, place) for chunk, size in enumerate(epoch.sizes) for place in range(size)]
 
 
 @given(epochs(drop_last=False), st.integers(1, 4), st.integers(1, 4))
@@ -110,14 +110,14 @@ def test_what_is_resumed_gives_the_batches_that_were_left(
         assert whole[taken:] == rest
 
 
-@given(sizes_of_blocks, st.integers(1, 5))
+@given(sizes_of_chunks, st.integers(1, 5))
 def test_epochs_differ_and_come_again(sizes: list[int], batch: int) -> None:
     def rows(number: int, seed: int = 0) -> list[Row]:
         epoch = Epoch(np.array(sizes), batch, 4 * batch, seed, number)
         return [row for one in batches_of(epoch, Share()) for row in one]
 
     assert rows(1) == rows(1)
-    if sum(sizes) > 20:  # 20! orders, if a window holds them; blocks alone have far fewer
+    if sum(sizes) > 20:  # 20! orders, if a window holds them; chunks alone have far fewer
         assert rows(0) != rows(1) or batch == 1
     unshuffled = Epoch(np.array(sizes), batch, 4 * batch, None)
     assert rows_between(unshuffled, 0, sum(sizes)) == all_rows(unshuffled)
@@ -134,13 +134,13 @@ def test_a_window_of_everything_is_a_uniform_shuffle() -> None:
     assert np.abs(firsts[:3] - expected).max() < 5 * np.sqrt(expected)
 
 
-def test_rows_of_one_block_share_a_window_and_blocks_of_all_places_meet() -> None:
+def test_rows_of_one_chunk_share_a_window_and_chunks_of_all_places_meet() -> None:
     epoch = Epoch(np.full(64, 8), 32, 128, 0)
-    window = {block for block, _ in rows_between(epoch, 0, 128)}
+    window = {chunk for chunk, _ in rows_between(epoch, 0, 128)}
     assert len(window) == 16
     assert max(window) - min(window) > 40
     first = batches_of(epoch, Share())[0]
-    assert len({block for block, _ in first}) > 10
+    assert len({chunk for chunk, _ in first}) > 10
 
 
 def test_another_number_of_workers_cannot_go_on() -> None:

@@ -222,7 +222,7 @@ def test_memory_is_one_window_whatever_is_read(
     window = 1024 * 64 * 2  # held as stored
     assert sum(one.nbytes for one in made) == window, "made once, and used again"
     assert n_rows == 4 * 9000 - 128
-    layout = dataset._blocks.parts[0].array.layout
+    layout = dataset._chunks.parts[0].array.layout
     labels = 8 * dataset.n_rows  # the order of an epoch: small beside states
     assert peak < layout.chunk_bytes + window + labels < n_rows * 64 * 4 / 4
 

@@ -1,4 +1,4 @@
-"""What a selection of stored states holds, cut into the blocks that are read as one."""
+"""What a selection of stored states holds, cut into the chunks that are read as one."""
 
 from __future__ import annotations
 
@@ -47,21 +47,21 @@ class Part:
 
     @cached_property
     def cuts(self) -> Ints:
-        """(blocks + 1,): where blocks begin among the places, and the end of the last."""
+        """(chunks + 1,): where chunks begin among the places, and the end of the last."""
         chunks = self.places // self.array.layout.rows_per_chunk
         starts = np.flatnonzero(np.diff(chunks, prepend=-1))
         return np.append(starts, len(self.places))
 
 
 @dataclass(frozen=True)
-class Blocks:
-    """The blocks of some checkpoints, layer by layer."""
+class Chunks:
+    """The chunks of some checkpoints, layer by layer."""
 
     parts: Sequence[Part]
 
     @cached_property
     def sizes(self) -> Ints:
-        """(block,): rows in each."""
+        """(chunk,): rows in each."""
         found = [np.tile(np.diff(part.cuts), len(part.layers)) for part in self.parts]
         return np.concatenate(found).astype(np.int64)
 
@@ -76,10 +76,10 @@ class Blocks:
 
     def of(self, piece: Piece) -> tuple[Part, int, slice]:
         """The part of a piece, which of the part's layers it is of, and where its places are."""
-        number = int(np.searchsorted(self._firsts, piece.block, side="right")) - 1
+        number = int(np.searchsorted(self._firsts, piece.chunk, side="right")) - 1
         part = self.parts[number]
-        layer, block = divmod(piece.block - int(self._firsts[number]), len(part.cuts) - 1)
-        start = int(part.cuts[block])
+        layer, chunk = divmod(piece.chunk - int(self._firsts[number]), len(part.cuts) - 1)
+        start = int(part.cuts[chunk])
         return part, layer, slice(start + piece.low, start + piece.high)
 
     def read(self, piece: Piece, out: NDArray[Any]) -> None:
@@ -100,10 +100,10 @@ class Blocks:
         return np.cumsum([0, *counts[:-1]])
 
 
-def pooled_blocks(
+def pooled_chunks(
     store: Store, selection: StateSelection, pooling: str, rows: Ints | None
-) -> tuple[tuple[str, ...], Blocks]:
-    """The checkpoints of a selection, and the blocks of some rows of them; None for all texts.
+) -> tuple[tuple[str, ...], Chunks]:
+    """The checkpoints of a selection, and the chunks of some rows of them; None for all texts.
 
     Raises UnknownNameError, UnknownTextError, and MissingShardsError for what is not extracted.
     """
@@ -121,10 +121,10 @@ def pooled_blocks(
     return tuple(group.checkpoint for group in groups), _some(store, parts)
 
 
-def token_blocks(
+def token_chunks(
     store: Store, selection: StateSelection, sample: str, *, special_tokens: bool
-) -> tuple[tuple[str, ...], Blocks]:
-    """The checkpoints of a selection, and the blocks of a token sample's tokens.
+) -> tuple[tuple[str, ...], Chunks]:
+    """The checkpoints of a selection, and the chunks of a token sample's tokens.
 
     special_tokens: whether those that the tokenizer added (CLS, BOS, …) are among them.
     Raises UnknownNameError, and MissingShardsError for a sample that is not complete.
@@ -167,10 +167,10 @@ def _indices(group: CheckpointGroup, layers: Sequence[int]) -> tuple[int, ...]:
     return tuple(group.layers.index(layer) for layer in layers)
 
 
-def _some(store: Store, parts: list[Part]) -> Blocks:
+def _some(store: Store, parts: list[Part]) -> Chunks:
     if not any(len(part.places) for part in parts):
         raise InvalidInputError(
             f"The selection holds no states of {store.url}. See what there is: actstore info "
             f"{store.url}"
         )
-    return Blocks(parts)
+    return Chunks(parts)
