@@ -15,15 +15,7 @@ if TYPE_CHECKING:
     from actstore.report.comparison import Comparison
     from actstore.report.correlation import CorrelationRequest, correlate
     from actstore.report.figures import heatmap, layer_curves
-    from actstore.report.grids import (
-        Grid,
-        best_layers,
-        best_per_task,
-        mean_grid,
-        metric_grids,
-        task_grids,
-        task_scores,
-    )
+    from actstore.report.grids import Grid
     from actstore.report.html.write import write_report
     from actstore.report.published import Reading
     from actstore.report.table_files import write_tables
@@ -37,15 +29,9 @@ __all__ = [
     "Reading",
     "analysis_table",
     "analysis_tables",
-    "best_layers",
-    "best_per_task",
     "correlate",
     "heatmap",
     "layer_curves",
-    "mean_grid",
-    "metric_grids",
-    "task_grids",
-    "task_scores",
     "write_report",
     "write_tables",
 ]
