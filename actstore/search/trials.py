@@ -68,15 +68,17 @@ def trials(
 
 
 def strategies(table: Table, metrics: pd.DataFrame | None) -> Mapping[str, Strategy]:
-    """By name. LinUCB needs metrics: without, it has depth and log step for contexts."""
+    """By name; LinUCB where there are metrics, which are its contexts."""
     every = max(len(table.objective.tasks), 5)
+    contexts = None if metrics is None else _contexts(table, metrics)
+    bandit = {} if contexts is None else {"LinUCB as published": baselines.linucb(contexts)}
     return {
         "search": searching(race=False, confidence_every=every),
         "search, racing": searching(race=True, confidence_every=every),
         "random": baselines.random_order,
         "grid": baselines.grid,
         "successive halving": baselines.successive_halving,
-        "LinUCB as published": baselines.linucb(_contexts(table, metrics)),
+        **bandit,
         "oracle": baselines.oracle,
     }
 
@@ -134,9 +136,8 @@ def _half(tasks: list[str], seed: int) -> list[str]:
     return sorted(order[:middle] if seed % 2 == 0 else order[middle:])
 
 
-def _contexts(table: Table, metrics: pd.DataFrame | None) -> NDArray[np.float64]:
-    if metrics is None:
-        return np.asarray(table.arms.positions)
+def _contexts(table: Table, metrics: pd.DataFrame) -> NDArray[np.float64]:
+    """(arm, metric), as they are: the published one scales nothing."""
     wide = metrics.pivot_table(index=["checkpoint", "layer"], columns="metric", values="value")
     pairs = pd.MultiIndex.from_arrays([table.arms.checkpoint, table.arms.layer])
     return np.asarray(wide.reindex(pairs).dropna(axis="columns").to_numpy(np.float64))
