@@ -14,9 +14,12 @@ _STEP = re.compile(r"(?:^|[^a-z])(?:step|global_step|checkpoint)[-_]?(\d+)", re.
 
 def model_name(model: str) -> str:
     """What stores call a model: a hub name as it is, a local folder by its own name."""
-    folder = Path(model).expanduser()
-    local = model.startswith((".", "/", "~")) or folder.is_dir()
-    return folder.resolve().name if local else model
+    try:
+        folder = Path(model).expanduser()
+        local = model.startswith((".", "/", "~")) or folder.is_dir()
+        return folder.resolve().name if local else model
+    except (OSError, RuntimeError, ValueError):  # a name that no folder can have
+        return model
 
 
 def model_key(model: str) -> str:

@@ -141,6 +141,8 @@ class _Reading:
             self._refuse(node, f"the alias in {_dotted(place)} is inside what it stands for")
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node)
+        if node.tag not in (f"{_TAG}seq", f"{_TAG}map"):
+            self._refuse(node, f"{node.tag} is not read here: leave the tag out")
         inside = (*above, node)
         if isinstance(node, yaml.SequenceNode):
             return [self._item(one, (*place, n), inside) for n, one in enumerate(node.value)]

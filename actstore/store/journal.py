@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import socket
 import time
 import uuid
@@ -27,6 +28,7 @@ from actstore.store.damage import Damage
 from actstore.store.documents import NO_FIELDS, Fields, is_finite, is_shallow, wrong_field
 from actstore.store.storage import Storage, join
 
+_NO_OBJECT = re.compile(rb"\n[^{]|\r")
 _NO_JSON = (pa.ArrowException, ValueError)
 _CHECKSUM = len(', "crc32c": "00000000"}')
 """Bytes that end a line."""
@@ -172,9 +174,20 @@ def _parsed(key: str, lines: bytes, fields: Fields) -> list[dict[str, Any]]:
     return records
 
 
+def require_objects(lines: bytes) -> None:
+    """Raise ValueError unless lines are UTF-8, and each begins as a JSON object does.
+
+    pyarrow looks at neither, and takes the process down over a journal that says `null`.
+    """
+    lines.decode()
+    if not lines.startswith(b"{") or _NO_OBJECT.search(lines):
+        raise ValueError("it has a line that is no JSON object")
+
+
 def _fields_of(lines: bytes, fields: pa.Schema) -> pa.Table:
     if not lines:
         return fields.empty_table()
+    require_objects(lines)
     parse = pj.ParseOptions(explicit_schema=fields, unexpected_field_behavior="ignore")
     read = pj.ReadOptions(use_threads=False, block_size=min(len(lines), 1 << 24))
     return pj.read_json(io.BytesIO(lines), read_options=read, parse_options=parse)

@@ -32,7 +32,7 @@ from actstore.store.documents import (
     table_of,
     wrong_field,
 )
-from actstore.store.journal import Json, append_records, journals, read_records
+from actstore.store.journal import Json, append_records, journals, read_records, require_objects
 from actstore.store.results import EvaluationFailure, ScoreRecord, in_training_order
 from actstore.store.sealing import read_sealed_json, sealed_json
 from actstore.store.storage import Storage, join
@@ -176,6 +176,7 @@ def _journals(storage: Storage, folder: str) -> Iterator[tuple[str, bytes]]:
 def _parsed(key: str, data: bytes) -> pa.Table:
     """Lines as a table."""
     try:
+        require_objects(data)
         table = pj.read_json(io.BytesIO(data), read_options=_READ, parse_options=_PARSE)
     except (pa.ArrowException, ValueError) as error:
         raise _damaged(key, error) from error

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from actstore.errors import CorruptShardError
 from actstore.refs import look_up, model_key, model_name
 from actstore.selection import select_checkpoints
-from actstore.store.checkpoint import CheckpointGroup
+from actstore.store.checkpoint import MODEL, CheckpointGroup
 from actstore.store.damage import Damage
 from actstore.store.storage import join
 from actstore.store.texts import TextTable
@@ -62,7 +63,9 @@ def find_places(
 def _place(store: Store, texts: TextTable, key: str) -> Place:
     prefix = join(_MODELS, key)
     try:
-        model = str(read_attributes(store.storage, prefix)["model"])
+        model = str(read_attributes(store.storage, prefix, MODEL)["model"])
+        if model_key(model) != key:
+            raise CorruptShardError(f"it is of the model {model!r}")
     except UNREADABLE as error:
         damage = Damage(join(prefix, DOCUMENT), reason(error), remade=False)
         return Place(key, unreadable=(Found(damage, "model", key),))
