@@ -17,6 +17,12 @@ from actstore.store import Store
 from actstore.store.results import in_training_order
 
 _PLACE = ["model", "checkpoint", "step", "layer", "pooling", "transform"]
+_MADE_BY = {
+    "scores": "actstore eval {store} --suite …",
+    "leaves": "actstore eval {store} --suite …",
+    "metrics": "actstore metrics {store}",
+    "texts": "actstore collect {store} --suite …",
+}
 _SCORED = [*_PLACE, "task", "split", "subset"]
 
 
@@ -29,6 +35,7 @@ def export_table(store: Store, request: ExportRequest) -> pd.DataFrame:
     if table.empty:
         raise InvalidInputError(
             f"{store.url} has no {request.what} of that. See what it has: actstore info {store.url}"
+            f". Make some: {_MADE_BY[request.what].format(store=store.url)}"
         )
     return table.reset_index(drop=True)
 
