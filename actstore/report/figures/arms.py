@@ -80,16 +80,20 @@ def best_layer(data: Data) -> Figure:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     places = np.arange(len(table))
     best = table.idxmax(axis=1).to_numpy(float)
+    size = 3.5 if len(table) <= _MARKED else 0
     for place, (_, values) in zip(places, table.iterrows(), strict=True):
         near = values.index[values >= values.max() - _NEAR].to_numpy(float)
         above.plot(np.full(len(near), place), near, "_", color="#8a8a8a", markersize=6)
-    above.plot(places, best, "o-", color=COLOURS[0])
+    above.plot(places, best, "o-", color=COLOURS[0], markersize=size)
     above.set(ylabel="best layer", ylim=(layers_of(table)[0] - 0.5, layers_of(table)[-1] + 0.5))
     tasks = f"mean over {scores.sizes['task']} tasks"
     headed(figure, f"{_model(data)}, {tasks}; dashes: layers within {_NEAR} of the best")
-    below.plot(places, table.max(axis=1), "o-", color=COLOURS[0], label="best layer")
+    below.plot(
+        places, table.max(axis=1), "o-", color=COLOURS[0], label="best layer", markersize=size
+    )
     last = table.iloc[:, -1]
-    below.plot(places, last, "s--", color=COLOURS[1], label=f"last layer ({table.columns[-1]})")
+    name = f"last layer ({table.columns[-1]})"
+    below.plot(places, last, "s--", color=COLOURS[1], label=name, markersize=size)
     below.set(ylabel="mean score", xlabel="checkpoint")
     below.legend(loc="best")
     name_checkpoints(below, [str(name) for name in table.index], 0.8 * data.choice.width)
@@ -100,6 +104,8 @@ def best_layer(data: Data) -> Figure:
 
 
 _NEAR = 0.005
+_MARKED = 40
+"""Checkpoints up to which each has a marker."""
 
 
 @kind(
@@ -124,14 +130,15 @@ def win_rate(data: Data) -> Figure:
     x, y = list(rate.index).index(checkpoint), layers_of(rate).index(layer)
     axes.plot(x, y, "s", markerfacecolor="none", markeredgecolor="white", markersize=6)
     axes.plot(x, y, "s", markerfacecolor="none", markeredgecolor="black", markersize=8)
-    if rate.notna().all(axis=None) and min(rate.shape) > 1:
+    whole = rate.notna().all(axis=None) and min(rate.shape) > 1
+    if whole:  # a contour through cells without a number would say what is not known
         places = np.arange(len(rate)), np.arange(len(rate.columns))
         axes.contour(*places, rate.to_numpy().T, levels=[0.5], colors="white", linewidths=1)
     bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=30)
-    bar.set_label(f"wins over {checkpoint}, layer {layer}")
+    bar.set_label("share of tasks won")
     axes.set(xlabel="checkpoint", ylabel="layer")
-    line = "square: the baseline; line: half of the tasks"
-    headed(figure, f"{_model(data)}, {scores.sizes['task']} tasks; {line}")
+    against = f"{scores.sizes['task']} tasks against {checkpoint}, layer {layer} (square)"
+    headed(figure, f"{_model(data)}: {against}" + ("; line: half of them" if whole else ""))
     return figure
 
 
@@ -192,10 +199,11 @@ def _heatmaps(
 
 def _mark_best(axes: Axes, table: pd.DataFrame) -> None:
     """A ring at every checkpoint's best layer, the lowest of equal ones."""
+    size = min(3.0, max(1.2, 100 / len(table)))
     found = [(i, v.to_numpy()) for i, (_, v) in enumerate(table.iterrows()) if v.notna().any()]
     for i, values in found:
         best = int(np.nanargmax(values))
-        axes.plot(i, best, "o", markerfacecolor="white", markeredgecolor="black", markersize=3)
+        axes.plot(i, best, "o", mfc="white", mec="black", markersize=size, mew=size / 4)
 
 
 def _baseline(data: Data, scores: xr.DataArray) -> tuple[str, int]:

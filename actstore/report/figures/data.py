@@ -170,7 +170,7 @@ class Data:
         return known[0]
 
     def checkpoints(self, known: Iterable[str]) -> list[str]:
-        """Those of some checkpoints that were chosen, in training order. Raises UnknownNameError."""
+        """The chosen ones of some checkpoints, in training order. Raises UnknownNameError."""
         names = by_training_step({str(name) for name in known})
         if not self.choice.checkpoints:
             return names
