@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from actstore.report.table_files import WrittenTable
 
 _SHOWN = 20
+_WHOLE = {"over": "all", "at": ""}
+"""Columns that tell parts from the whole, and what they say of the whole."""
 
 
 def show_kinds(kinds: dict[str, TableKind]) -> None:
@@ -24,8 +26,10 @@ def show_kinds(kinds: dict[str, TableKind]) -> None:
 
 def show_table(found: pd.DataFrame) -> None:
     """The first rows of a table, those over all tasks where it has such, and how many there are."""
-    first = found[found["over"] == "all"] if "over" in found else found
-    first = first.drop(columns=["over", "target"], errors="ignore").head(_SHOWN)
+    first = found
+    for name, whole in _WHOLE.items():
+        first = first[first[name] == whole] if name in first else first
+    first = first.drop(columns=["target", *_WHOLE], errors="ignore").head(_SHOWN)
     show_scores(first.astype(dict.fromkeys(_nullable(first), float)))
     if len(found) > len(first):
         which = ", over all tasks" if "over" in found else ""
