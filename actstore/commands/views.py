@@ -5,6 +5,7 @@ It reads options, calls one function and prints what it returns.
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -91,8 +92,8 @@ def _extractions(store: Store) -> list[str]:
         groups = [store.checkpoint(model, name) for name in store.checkpoints(model)]
         poolings = sorted({pooling for group in groups for pooling in group.poolings()})
         commands.append(
-            f"actstore extract {store.url} --model {model} "
-            f"--checkpoints {','.join(group.checkpoint for group in groups)} "
+            f"actstore extract {store.url} --model {quote(model)} "
+            f"--checkpoints {quote(','.join(group.checkpoint for group in groups))} "
             f"--pooling {','.join(poolings)}"
         )
     return commands or [f"actstore extract {store.url} --model MODEL --checkpoints CHECKPOINTS"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -119,7 +120,8 @@ def tasks(storage: Storage) -> list[str]:
 def task(storage: Storage, name: str) -> TaskBundle:
     """A frozen task. Raises UnknownNameError, CorruptShardError for a damaged manifest."""
     listing = (
-        f"List: actstore info {storage.url}. Add: actstore collect {storage.url} --suite {name}"
+        f"List: actstore info {storage.url}. Add: actstore collect {storage.url} "
+        f"--suite {quote(name)}"
     )
     if not name or not storage.exists(_manifest_key(name)):
         look_up("task in this store", name, tasks(storage), listing)
@@ -194,7 +196,7 @@ def _told(data: Buffer) -> dict[str, Json]:
 def _damaged(storage: Storage, name: str, what: str) -> CorruptShardError:
     return CorruptShardError(
         f"The task {name} of {storage.url} is damaged: {what}. Run: actstore verify {storage.url} "
-        f"--repair && actstore collect {storage.url} --suite {name}"
+        f"--repair && actstore collect {storage.url} --suite {quote(name)}"
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -124,7 +125,7 @@ def view_sets(storage: Storage) -> list[str]:
 
 def view_set(storage: Storage, name: str) -> ViewSet:
     """A view set. Raises UnknownNameError, CorruptShardError for one that is damaged."""
-    add = f"Add views: actstore views {storage.url} --name {name}"
+    add = f"Add views: actstore views {storage.url} --name {shlex.quote(name)}"
     look_up("view set in this store", name, view_sets(storage), add)
     key = _key(name, _TABLE)
     table = read_sealed_table(storage, key, _COLUMNS)

@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,7 @@ def thaw(
     ) as error:
         raise CorruptShardError(
             f"The data of the task {name} are damaged: {error!r}. Collect it again: actstore "
-            f"collect STORE --suite {name}"
+            f"collect STORE --suite {quote(name)}"
         ) from error
     for attribute, value in shape["attributes"].items():
         setattr(task, attribute, value)
@@ -196,7 +197,7 @@ class _Thawer:
         raise InvalidInputError(
             f"{self.task} was collected by another version of actstore, which stored its "
             f"{node['kind']} in a way that this one does not read. Collect it again: actstore "
-            f"collect STORE --suite {self.task}"
+            f"collect STORE --suite {quote(self.task)}"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -133,8 +134,8 @@ class StoreEncoder(AbsEncoder):
             url, spec = self.store.url, self.group.spec
             raise UnknownTextError(
                 f"{task} (split {split}, subset {subset}) asks for texts that {url} does not have. "
-                f"{error} For this task: actstore collect {url} --suite {task}, then: actstore "
-                f"extract {url} --model {spec.model} --checkpoints {spec.checkpoint}"
+                f"{error} For this task: actstore collect {url} --suite {quote(task)}, "
+                f"then: actstore extract {url} --model {quote(spec.model)} --checkpoints {quote(spec.checkpoint)}"
             ) from error
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import TypeAlias
 
 import numpy as np
@@ -159,7 +160,7 @@ def _collected(
     store: Store, suite: Suite, task: TaskSelection, collected: Sequence[str]
 ) -> TaskBundle:
     """A task's bundle, which must cover the splits and subsets asked for."""
-    add = f"Collect it: actstore collect {store.url} --suite {suite.name!r}"
+    add = f"Collect it: actstore collect {store.url} --suite {quote(suite.name)}"
     look_up("collected task in this store", task.name, collected, add)
     bundle = store.task(task.name)
     selection = TaskSelection.from_json(bundle.manifest["selection"])

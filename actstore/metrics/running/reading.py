@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -154,7 +155,8 @@ class PromptLens:
         """A sample keeps the texts it was begun with: others need another name."""
         return (
             "Write it to prompts.txt, a text a line, and run: actstore extract "
-            f"{self.store.url} --model {self.group.model} --checkpoints {self.group.checkpoint} "
+            f"{self.store.url} --model {quote(self.group.model)} "
+            f"--checkpoints {quote(self.group.checkpoint)} "
             f"--texts prompts.txt --tokens all --tokens-name {self._free_name()}"
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -211,7 +212,7 @@ class Finder:
         if not names:
             raise MissingShardsError(
                 f"{url} has no token states of {model} at {checkpoint}. Run: actstore extract "
-                f"{url} --model {model} --checkpoints {checkpoint} --tokens 200"
+                f"{url} --model {quote(model)} --checkpoints {quote(checkpoint)} --tokens 200"
             )
         for name in names:
             sample = self.group.token_sample(name)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from shlex import quote
 
 from actstore.errors import InvalidInputError
 from actstore.refs import by_training_step, look_up, model_key, model_name, ranges
@@ -168,7 +169,7 @@ def _again(group: CheckpointGroup, poolings: Sequence[str]) -> str:
     whole = len(spec.layers) == spec.n_blocks + 1
     layers = "" if whole else f" --layers {ranges(spec.layers).replace(' ', '')}"
     return (
-        f"actstore extract {group.storage.url} --model {spec.model} --checkpoints "
+        f"actstore extract {group.storage.url} --model {quote(spec.model)} --checkpoints "
         f"{spec.checkpoint}{layers} --pooling {','.join(poolings)} --dtype {spec.dtype}"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 import numpy as np
 
@@ -151,7 +152,8 @@ def _unfinished(store: Store, merged: set[tuple[str, str]]) -> list[Unfinished]:
         n_shards = len(group.todo(store.text_rows(), poolings))
         if n_shards:
             command = (
-                f"actstore extract {store.url} --model {model} --checkpoints {checkpoint} "
+                f"actstore extract {store.url} --model {quote(model)} "
+                f"--checkpoints {quote(checkpoint)} "
                 f"--pooling {','.join(poolings)}"
             )
             found.append(Unfinished(model, checkpoint, n_shards, command))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from shlex import quote
 
 import numpy as np
 import pyarrow as pa
@@ -47,7 +48,7 @@ def require_same_tasks(source: Store, target: Store) -> None:
             raise PlanMismatchError(
                 f"The task {name} of {source.url} has other data, splits or texts than that of "
                 f"{target.url}. Collect it again in one of them: actstore collect {source.url} "
-                f"--suite {name}"
+                f"--suite {quote(name)}"
             )
 
 
