@@ -137,10 +137,9 @@ def _show_end(state: SearchState) -> None:
     from actstore.present.terminal import lines
 
     if state.ended:
-        lines(
-            f"Ended: {state.ended}. Best: {state.checkpoint}, layer {state.layer}, found with "
-            f"{state.n_scores:,} of {state.n_all:,} scores."
-        )
+        best = f"Best: {state.checkpoint}, layer {state.layer}, found with"
+        found = "Too few to name the best:" if state.checkpoint is None else best
+        lines(f"Ended: {state.ended}. {found} {state.n_scores:,} of {state.n_all:,} scores.")
     if state.failures:
         lines(f"{state.failures:,} scores could not be had; actstore status shows why.")
 

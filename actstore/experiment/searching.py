@@ -79,7 +79,7 @@ class SearchState:
     """Where a search stands."""
 
     checkpoint: str | None
-    """The best found so far; None before anything was scored."""
+    """The best found so far; None before the first arms are scored."""
     layer: int | None
     expected: float
     """Its objective."""
@@ -104,14 +104,14 @@ def run_search(
     """Search until it is confident, the budget is spent, or everything is scored.
 
     say: is told where it stands before each round. Raises what `extract` and `evaluate` raise, and
-    PartlyDoneError where scores failed that would be needed for anything to be found.
+    PartlyDoneError where every score failed.
     """
     scope = scope_of(store, request.model, request.suite, request.checkpoints, request.layers)
     running = _Running(store, request, scope)
     while not (state := running.state()).ended:
         say(state)
         running.score(state.next)
-    if state.checkpoint is None:
+    if state.failures and not state.n_scores:
         raise PartlyDoneError(
             f"None of {state.failures:,} scores could be had: actstore status {store.url} shows "
             "why. Mend this and run the same again."
