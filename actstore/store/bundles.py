@@ -23,10 +23,12 @@ from actstore.refs import look_up
 from actstore.store.damage import Damage
 from actstore.store.documents import (
     Fields,
+    Is,
     having,
     is_file_name,
     is_text,
     list_of,
+    require_fields,
     table_of,
     whole_from,
 )
@@ -64,6 +66,12 @@ class TaskBundle:
     """Written by the evaluation: how the tables fit together, revisions and digests."""
     files: Mapping[str, Mapping[str, Json]]
     """What was written of each table: `bytes` and `digest`."""
+
+    def told(self, name: str, is_right: Is) -> Any:
+        """A field of the manifest. Raises CorruptShardError unless it is there and right."""
+        return require_fields(
+            self.storage, _manifest_key(self.name), self.manifest, {name: is_right}
+        )[name]
 
     def calls(self) -> pa.Table:
         """What the task encodes, in order: columns split, subset, prompt_type, rows."""

@@ -316,7 +316,8 @@ class Store:
             names = [task["name"] for task in self.suite(suite)["tasks"]]
         else:
             names = [name.strip() for name in suite.split(",")]
-        return np.unique(np.concatenate(self._rows_of_tasks(names)))
+        none = np.empty(0, np.int64)
+        return np.unique(np.concatenate([none, *self._rows_of_tasks(names)]))
 
     def _rows_of_tasks(self, names: Sequence[str]) -> list[NDArray[np.int64]]:
         return each(self.storage, lambda name: self.task(name).rows(), names)

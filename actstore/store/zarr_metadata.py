@@ -23,10 +23,13 @@ from actstore.store.documents import (
     NO_FIELDS,
     Fields,
     damaged,
+    is_table,
     list_of,
     parse_json,
     require_fields,
+    table_of,
     whole_from,
+    wrong_field,
 )
 from actstore.store.journal import Json
 from actstore.store.shards import ShardLayout, checksum
@@ -65,7 +68,7 @@ def read_attributes(storage: Storage, prefix: str, fields: Fields = NO_FIELDS) -
     """A node's attributes, of a group less their seal. fields: that they must have.
 
     Raises FileNotFoundError where there is no node, CorruptShardError for a group whose attributes
-    are not those that were written there.
+    are not those that were written there, or that lack a field.
     """
     document = read_document(storage, prefix)
     found = document.get("attributes", {})
@@ -200,7 +203,10 @@ def group_damage(storage: Storage, prefix: str) -> Iterator[Damage]:
     One that is missing is no matter of the document: arrays may come and go after it was written.
     """
     document = read_document(storage, prefix)
-    nodes = document.get("consolidated_metadata", {}).get("metadata", {})
+    consolidated = document.get("consolidated_metadata", {"metadata": {}})
+    if what := wrong_field(consolidated, {"metadata": table_of(is_table)}):
+        raise damaged(storage, _document_key(prefix), what)
+    nodes = consolidated["metadata"]
     attributes = document.get("attributes", {})
     told = attributes.get(_NODES)
     expected = {**_group(prefix, read_attributes(storage, prefix)), "attributes": attributes}
@@ -211,8 +217,6 @@ def group_damage(storage: Storage, prefix: str) -> Iterator[Damage]:
         yield Damage(_document_key(prefix), what, remade=False)
         return
     there = _nodes_below(storage, prefix)
-    if not isinstance(nodes, dict):
-        raise damaged(storage, _document_key(prefix), "it lists no nodes")
     for path in nodes.keys() & there.keys():
         if _less_shape(nodes[path]) != _less_shape(there[path]):
             key = _document_key(join(prefix, path))

@@ -49,13 +49,13 @@ def altered(draw: st.DrawFn, document: Any) -> Any:
 def _changed(draw: st.DrawFn, document: Any) -> Any:
     path = draw(st.sampled_from(places(document)))
     if not path:
-        return draw(JSON) if draw(st.integers(0, 9)) == 0 else document
+        return copy.deepcopy(draw(JSON)) if draw(st.integers(0, 9)) == 0 else document
     above = document
     for name in path[:-1]:
         above = above[name]
     name, kind = path[-1], draw(st.sampled_from(["replace", "replace", "remove", "repeat"]))
     if kind == "replace":
-        above[name] = draw(JSON)
+        above[name] = copy.deepcopy(draw(JSON))
     elif kind == "remove":
         del above[name]
     elif isinstance(above, list):

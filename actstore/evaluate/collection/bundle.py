@@ -30,6 +30,7 @@ from actstore.evaluate.collection.digests import table_digest
 from actstore.evaluate.fast.ranking.lists import Candidates, Judgements, PackedLists
 from actstore.evaluate.suites import catalogue
 from actstore.store import Json
+from actstore.store.documents import having, is_table, is_text
 
 _PACKED: dict[str, type[PackedLists[Any]]] = {"relevant_docs": Judgements, "top_ranked": Candidates}
 """Parts of a retrieval task's data that are stored packed."""
@@ -118,6 +119,9 @@ def versions() -> dict[str, Json]:
     return {name: version(name) for name in ("mteb", "datasets", "scikit-learn", "numpy")}
 
 
+IS_SHAPE = having({"attributes": is_table, "data": is_table})
+"""Of frozen data, as the manifest of a task has it."""
+IS_VERSIONS = having({"mteb": is_text})
 _PART = "--"
 """Between the name of a leaf and the parts it is stored in."""
 

@@ -21,7 +21,7 @@ from mteb.abstasks import AbsTask, AbsTaskClassification, AbsTaskClustering
 from mteb.abstasks.clustering_legacy import AbsTaskClusteringLegacy
 
 from actstore.errors import ActstoreError, InvalidInputError, raise_failed
-from actstore.evaluate.collection.bundle import FrozenData, freeze, versions
+from actstore.evaluate.collection.bundle import IS_VERSIONS, FrozenData, freeze, versions
 from actstore.evaluate.collection.record import EncodeCall, record_calls
 from actstore.evaluate.collection.sources import loaded, pinned_revision
 from actstore.evaluate.fast import quicken
@@ -31,6 +31,7 @@ from actstore.evaluate.suites.selection import Suite, TaskSelection
 from actstore.progress import progress
 from actstore.stopping import stop_on_signals
 from actstore.store import NO_ROW, Json, Store
+from actstore.store.documents import is_table
 
 _TEXTS_AT_ONCE = 200_000
 """Texts are appended for several tasks at once: every appending begins a new shard."""
@@ -187,14 +188,14 @@ def _has(store: Store, selection: TaskSelection) -> bool:
     """
     if selection.name not in store.tasks():
         return False
-    manifest = store.task(selection.name).manifest
-    stored = TaskSelection.from_json(manifest["selection"])
+    bundle = store.task(selection.name)
+    stored = TaskSelection.from_json(bundle.told("selection", is_table))
     return (
         {*selection.splits} <= {*stored.splits}
         and {*selection.subsets} <= {*stored.subsets}
-        and manifest["versions"]["mteb"] == versions()["mteb"]
-        and manifest["dataset"].get("revision") == pinned_revision(selection.name)
-        and "commits" in manifest
+        and bundle.told("versions", IS_VERSIONS)["mteb"] == versions()["mteb"]
+        and bundle.told("dataset", is_table).get("revision") == pinned_revision(selection.name)
+        and "commits" in bundle.manifest
     )
 
 
@@ -202,7 +203,7 @@ def _widened(store: Store, selection: TaskSelection) -> TaskSelection:
     """A selection and what another suite collected of the task, so that both stay covered."""
     if selection.name not in store.tasks():
         return selection
-    stored = TaskSelection.from_json(store.task(selection.name).manifest["selection"])
+    stored = TaskSelection.from_json(store.task(selection.name).told("selection", is_table))
     return replace(
         selection,
         splits=tuple(dict.fromkeys((*selection.splits, *stored.splits))),

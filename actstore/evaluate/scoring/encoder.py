@@ -135,7 +135,8 @@ class StoreEncoder(AbsEncoder):
             raise UnknownTextError(
                 f"{task} (split {split}, subset {subset}) asks for texts that {url} does not have. "
                 f"{error} For this task: actstore collect {url} --suite {quote(task)}, "
-                f"then: actstore extract {url} --model {quote(spec.model)} --checkpoints {quote(spec.checkpoint)}"
+                f"then: actstore extract {url} --model {quote(spec.model)} "
+                f"--checkpoints {quote(spec.checkpoint)}"
             ) from error
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from actstore.dask_pool.places import WorkerJobs
 from actstore.errors import InvalidInputError
+from actstore.evaluate.collection.bundle import IS_VERSIONS
 from actstore.evaluate.scoring.conditions import Conditions, versions
 from actstore.evaluate.scoring.fitting import fit_digest
 from actstore.evaluate.scoring.transform import Representation, Transform, representations
@@ -24,6 +25,7 @@ from actstore.evaluate.suites.selection import Suite, TaskSelection
 from actstore.refs import look_up, parse_layers
 from actstore.shares import Share
 from actstore.store import CheckpointGroup, Store, TaskBundle
+from actstore.store.documents import is_table, is_text
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def _unit(task: TaskSelection, bundle: TaskBundle, states: _States, conditions: 
     group, fit = wanted.group, wanted.fits[representation]
     return Unit(
         task,
-        bundle.manifest["type"],
+        bundle.told("type", is_text),
         group.model,
         group.checkpoint,
         representation,
@@ -150,7 +152,7 @@ def _inputs_digest(
 
     Task data, splits and subsets run, states, what is done to them, threads and versions.
     """
-    data = [bundle.manifest["digest"], [*task.splits], [*task.subsets]]
+    data = [bundle.told("digest", is_text), [*task.splits], [*task.subsets]]
     states = [group.spec.digest(), representation.label, fit]
     inputs = [data, states, conditions.threads, versions()]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:32]
@@ -163,7 +165,7 @@ def _collected(
     add = f"Collect it: actstore collect {store.url} --suite {quote(suite.name)}"
     look_up("collected task in this store", task.name, collected, add)
     bundle = store.task(task.name)
-    selection = TaskSelection.from_json(bundle.manifest["selection"])
+    selection = TaskSelection.from_json(bundle.told("selection", is_table))
     missing = {*task.splits, *task.subsets} - {*selection.splits, *selection.subsets}
     if missing:
         raise InvalidInputError(
@@ -176,13 +178,13 @@ def _collected(
 
 def _require_same_mteb(bundle: TaskBundle, add: str) -> None:
     """Raise where a task was collected with another mteb, or of data that this one does not pin."""
-    collected, installed = bundle.manifest["versions"]["mteb"], versions()["mteb"]
+    collected, installed = bundle.told("versions", IS_VERSIONS)["mteb"], versions()["mteb"]
     if collected != installed:
         raise InvalidInputError(
             f"{bundle.name} was collected with mteb {collected}, installed is {installed}: scores "
             f"would be of neither. {add}, or: pip install mteb=={collected}"
         )
-    revision = bundle.manifest["dataset"].get("revision")
+    revision = bundle.told("dataset", is_table).get("revision")
     pinned = str(catalogue.new_task(bundle.name).metadata.dataset.get("revision"))
     if revision != pinned:
         raise InvalidInputError(

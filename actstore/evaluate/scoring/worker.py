@@ -10,7 +10,7 @@ from mteb.abstasks import AbsTask
 from mteb.results import TaskResult
 
 from actstore.errors import InvalidInputError
-from actstore.evaluate.collection.bundle import thaw
+from actstore.evaluate.collection.bundle import IS_SHAPE, thaw
 from actstore.evaluate.fast import quicken
 from actstore.evaluate.scoring.conditions import Conditions, scoring_conditions
 from actstore.evaluate.scoring.encoder import StoreEncoder, TaskTexts
@@ -75,7 +75,7 @@ class Evaluator:
             upstream = self.conditions.upstream
             task = thaw(
                 selection.name,
-                bundle.manifest["shape"],
+                bundle.told("shape", IS_SHAPE),
                 bundle.table,
                 selection.splits,
                 selection.subsets,

@@ -16,6 +16,7 @@ from actstore.evaluate.suites.resolve import resolve_suite
 from actstore.evaluate.suites.selection import Suite, TaskSelection
 from actstore.evaluate.suites.shipped import SUITES, of_benchmark
 from actstore.store import NO_ROW, Store
+from actstore.store.documents import is_table
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def _count(suite: Suite, store: Store | None) -> list[_Counted]:
 def _rows(store: Store, task: TaskSelection) -> NDArray[np.int64] | None:
     """The rows a task encodes; None if it was collected for other splits or fewer subsets."""
     bundle = store.task(task.name)
-    stored = TaskSelection.from_json(bundle.manifest["selection"])
+    stored = TaskSelection.from_json(bundle.told("selection", is_table))
     if {*stored.splits} != {*task.splits} or not {*stored.subsets} >= {*task.subsets}:
         return None
     calls = bundle.calls()

@@ -12,6 +12,7 @@ from actstore.evaluate.suites import catalogue
 from actstore.evaluate.suites.selection import Suite, TaskSelection
 from actstore.evaluate.suites.shipped import of_task
 from actstore.store import Store
+from actstore.store.documents import is_table
 
 _BETWEEN_TASKS = re.compile(r",(?![^\[\]]*\])")
 """A comma that is not inside brackets."""
@@ -62,7 +63,7 @@ def select_task(typed: str, store: Store | None = None) -> list[TaskSelection]:
     if named.subsets:
         catalogue.new_task(named.name, subsets=named.subsets)
     if store is not None and named.name in store.tasks():
-        stored = TaskSelection.from_json(store.task(named.name).manifest["selection"])
+        stored = TaskSelection.from_json(store.task(named.name).told("selection", is_table))
         found = [TaskSelection(stored.name, stored.splits, stored.subsets, stored.averaged)]
     else:
         found = of_task(catalogue.text_task(named.name))

@@ -170,7 +170,7 @@ def _again(group: CheckpointGroup, poolings: Sequence[str]) -> str:
     layers = "" if whole else f" --layers {ranges(spec.layers).replace(' ', '')}"
     return (
         f"actstore extract {group.storage.url} --model {quote(spec.model)} --checkpoints "
-        f"{spec.checkpoint}{layers} --pooling {','.join(poolings)} --dtype {spec.dtype}"
+        f"{quote(spec.checkpoint)}{layers} --pooling {','.join(poolings)} --dtype {spec.dtype}"
     )
 
 
