@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actstore.errors import CorruptShardError, MissingShardsError
+from actstore.errors import MissingShardsError
 from actstore.refs import checkpoint_key, look_up
 from actstore.store import schema
 from actstore.store.arrays import Shard, ShardedArray, shards_of
@@ -31,11 +31,11 @@ from actstore.store.zarr_metadata import (
     DOCUMENT,
     document_damage,
     group_damage,
-    read_array,
     read_attributes,
     sharded_array,
     write_array,
     write_group,
+    wrong_layers,
 )
 
 MODEL: Fields = {
@@ -319,13 +319,10 @@ class CheckpointGroup:
             yield Damage(join(self.prefix, DOCUMENT), what, remade=False)
         for prefix, document in self._documents():
             yield from document_damage(self.storage, prefix, document, self.texts.end())
+        layer = join(self.prefix, schema.LAYER.name)
+        if wrong := wrong_layers(self.storage, self.prefix, self.layers):
+            yield Damage(join(layer, DOCUMENT), wrong, remade=True)
         yield from group_damage(self.storage, self.prefix)
-        prefix = join(self.prefix, schema.LAYER.name)
-        try:
-            if read_array(self.storage, prefix).tolist() != [*self.layers]:
-                yield Damage(join(prefix, DOCUMENT), "its layers are not the plan's", remade=True)
-        except (FileNotFoundError, CorruptShardError) as error:
-            yield Damage(join(prefix, DOCUMENT), str(error), remade=True)
 
     def sharded_array(self, name: str) -> ShardedArray | TextValues:
         """An array by its name in commit records: `mean_pool`, `tokens/sample/states`, …"""

@@ -69,13 +69,15 @@ def read_records(storage: Storage, folder: str, fields: Fields = NO_FIELDS) -> l
     return sorted(records, key=lambda record: float(record["at"]))
 
 
-def read_fields(storage: Storage, folder: str, fields: pa.Schema) -> pa.Table:
+def read_fields(
+    storage: Storage, folder: str, fields: pa.Schema, *, check: bool = False
+) -> pa.Table:
     """Some fields of all records of all journals in a folder, in no order; null where one lacks it.
 
     A small part of the time and memory of `read_records`: what is not asked for is not made, and
-    checksums are not looked at. For counting, not for anything that is then believed.
+    checksums are not looked at. That will do for counting; check: for what is then believed.
     """
-    lines_by_key = dict(journals(storage, folder, check=False))
+    lines_by_key = dict(journals(storage, folder, check=check))
     try:
         return _fields_of(b"".join(lines_by_key.values()), fields)
     except _NO_JSON as whole:

@@ -165,14 +165,14 @@ class TextLengths:
         )
 
     def _recorded_by(self, checkpoint: str) -> dict[int, str]:
-        """Of one checkpoint's ledger. Records that were altered name a digest that nothing has."""
+        """Of one checkpoint's ledger. Raises CorruptShardError for one with damaged lines."""
         try:
             plan = read_attributes(self.storage, checkpoint).get("plan")
         except (FileNotFoundError, NotADirectoryError):
             return {}
         if plan is None:
             return {}
-        table = read_fields(self.storage, join(checkpoint, "ledger"), _FIELDS)
+        table = read_fields(self.storage, join(checkpoint, "ledger"), _FIELDS, check=True)
         table = table.filter(pc.and_(pc.equal(table["plan"], plan), pc.is_valid(table[RECORDED])))
         pairs = zip(table["shard"].to_pylist(), table[RECORDED].to_pylist(), strict=True)
         return dict(pairs)

@@ -110,6 +110,9 @@ def _is_part(key: str, named: str) -> bool:
     if key == named or ("/ledger/" in key and folder.startswith(key.partition("/ledger/")[0])):
         return True
     whole = len(folder.split("/")) >= 4 or folder.startswith("tasks/")
+    group, _, name = key.rpartition("/")
+    if name == "zarr.json" and len(group.split("/")) >= 4 and named.startswith(f"{group}/"):
+        return True  # without its document a head or sample is none: what is in it is nobody's
     return whole and key.startswith(f"{folder}/")
 
 

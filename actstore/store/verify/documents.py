@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _FOLDERS = ("models", "texts", "tasks", "suites", "scores", "metrics", "leases", "runs")
 """Those that a store has from the beginning."""
+_LATER = ("views", kept.FITS, kept.METRIC_VALUES)
+"""Those that it has once something is in them."""
 _JOURNALS = {
     "scores/journal": "eval",
     "scores/leaves": "eval",
@@ -47,7 +49,8 @@ def store_checks(store: Store, texts: TextTable, *, quick: bool) -> Iterator[Che
     yield damages("tasks", partial(bundles.damage, storage, quick=quick), collect)
     yield damages("views", partial(views.damage, storage, quick=quick), f"actstore views {url} …")
     yield damages("experiments", partial(experiments.damage, storage), "actstore run FILE")
-    yield damages(FOLDERS, partial(_of_folders, storage, _FOLDERS), "")
+    folders = [*_FOLDERS, *(folder for folder in _LATER if storage.names(folder))]
+    yield damages(FOLDERS, partial(_of_folders, storage, folders), "")
     for folder, command in ((kept.FITS, "eval"), (kept.METRIC_VALUES, "metrics")):
         find = partial(kept.damage, storage, folder, quick=quick)
         yield damages(folder, find, f"actstore {command} {url} …")
