@@ -85,13 +85,9 @@ def test_a_search_extracts_and_scores_what_it_needs_and_finds_the_best(collected
 
 @pytest.mark.slow
 def test_a_search_that_is_stopped_goes_on_as_if_it_had_not_been(
-    collected: Store, write: Write, monkeypatch: pytest.MonkeyPatch
+    collected: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    budget = replace(request(collected), budget=14, confidence=1.0)
-    run_search(collected, budget)
-    other = load_experiment(write().parent / "tiny.yaml", ["store=other.zarr"])
-    run_experiment(other, ["collect"])
-    store = open_store(other.store)
+    asked = replace(request(collected), budget=13, confidence=1.0)
     record_scores = Store.record_scores
 
     def signalled(store: Store, records: Any) -> None:
@@ -101,13 +97,17 @@ def test_a_search_that_is_stopped_goes_on_as_if_it_had_not_been(
 
     with monkeypatch.context() as patch:
         patch.setattr(Store, "record_scores", signalled)
-        for _ in range(2):
+        for n_scores in (3, 11):
             with pytest.raises(StoppedError), stop_on_signals():
-                run_search(store, budget)
-    assert len(order_of(store)) == 11
-    run_search(store, budget)
-    assert len(order_of(store)) == 14
-    assert set(order_of(store)) == set(order_of(collected))
+                run_search(collected, asked)
+            assert len(order_of(collected)) == n_scores
+
+    def as_one_that_begins_now(state: SearchState) -> None:
+        assert propose(collected, asked) == state
+
+    state = run_search(collected, asked, as_one_that_begins_now)
+    assert (state.ended, state.n_scores) == ("budget", 13)
+    assert len(collected.scores()) == len(set(order_of(collected))) == 13
 
 
 def test_proposing_does_nothing_to_the_store(collected: Store) -> None:

@@ -33,7 +33,10 @@ def questions() -> Iterator[Question]:
     for task in TASKS:
         yield f"rows of {task}", lambda s, t=task: _bytes(s.task(t).rows())
         yield f"data of {task}", lambda s, t=task: repr(s.task(t).table("test").to_pydict())
-        yield f"manifest of {task}", lambda s, t=task: repr(s.task(t).told("digest", lambda one: True))
+        yield (
+            f"manifest of {task}",
+            lambda s, t=task: repr(s.task(t).told("digest", lambda one: True)),
+        )
     for suite in ("both", "one/near"):
         yield f"suite {suite}", lambda s, n=suite: repr(s.suite(n))
     yield "view set", lambda s: _bytes(s.view_set("small").rows)
