@@ -87,7 +87,7 @@ def texts_of(file: Path, column: str) -> list[str]:
 
 def add_texts(store: Store, texts: list[str]) -> NDArray[np.int64]:
     """The rows of texts; processes that start together add them once, one after the other."""
-    from actstore.store.leases import ADDING_TEXTS, alone
+    from actstore.store.sharing.leases import ADDING_TEXTS, alone
 
     with alone(store.storage, ADDING_TEXTS):
         return store.add_texts(texts)
@@ -141,7 +141,7 @@ def token_sample(
 def collect_suite(store: Store, suite: str) -> CollectionReport:
     """Collect a suite; processes that start together do it once, one after the other."""
     from actstore.evaluate import collect
-    from actstore.store.leases import ADDING_TEXTS, alone
+    from actstore.store.sharing.leases import ADDING_TEXTS, alone
 
     with alone(store.storage, ADDING_TEXTS):
         return collect(store, suite)

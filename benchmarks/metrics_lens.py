@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from actstore.metrics.lens.kernel import lens_values
 from actstore.store import LensHead
-from actstore.store.head_ops import LayerNorm, Linear
+from actstore.store.heads.head_ops import LayerNorm, Linear
 from benchmarks.timing import Cost, Row, paired_costs, ratios
 
 VOCABULARY = 50_304

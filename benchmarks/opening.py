@@ -18,10 +18,10 @@ import numpy as np
 import xarray as xr
 
 from actstore.store import CheckpointGroup, CheckpointSpec, Store, create_store, open_store
-from actstore.store.arrays import Shard
-from actstore.store.describe import describe_store
-from actstore.store.journal import Json, append_records
-from actstore.store.lengths import RECORDED
+from actstore.store.arrays.sharded import Shard
+from actstore.store.records.journal import Json, append_records
+from actstore.store.status.describe import describe_store
+from actstore.store.texts.lengths import RECORDED
 from benchmarks.timing import Cases, as_table, best_seconds
 
 MODEL = "benchmark/model"

@@ -32,8 +32,8 @@ from actstore.metrics import MetricsRequest, compute_metrics
 from actstore.refs import model_name
 from actstore.stdlib_text import comments, docstrings
 from actstore.store import CheckpointGroup, Store, TokenisedText, create_store, open_store
-from actstore.store.arrays import Shard, shards_of
-from actstore.store.ledger import ShardStats
+from actstore.store.arrays.sharded import Shard, shards_of
+from actstore.store.records.ledger import ShardStats
 from actstore.store.shards import ENCODINGS, choose_layout
 from benchmarks.timing import Row, best_seconds, cost, target_table
 

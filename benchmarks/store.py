@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from actstore.store import CheckpointGroup, CheckpointSpec, ShardBuilder, ShardStats, create_store
-from actstore.store.arrays import ShardedArray
+from actstore.store.arrays.sharded import ShardedArray
 from actstore.store.shards import ShardIdentity
 from actstore.store.storage import LocalStorage, each
 from benchmarks.clock import Cases, paired_costs, ratios

@@ -25,7 +25,7 @@ from actstore.metrics.running.fit_request import LensFitRequest
 from actstore.metrics.running.fitting import fit_lens
 from actstore.present import terminal
 from actstore.store import CheckpointGroup, ShardStats, Store, TokenisedText, create_store
-from actstore.store.lenses import LensWriter
+from actstore.store.heads.lenses import LensWriter
 from tests.metrics.small_store import HIDDEN, MODEL, N_BLOCKS, small_head, small_spec
 
 LAYERS = tuple(range(N_BLOCKS))

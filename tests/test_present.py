@@ -17,9 +17,9 @@ from actstore.store import (
     create_store,
     extraction_status,
 )
-from actstore.store.evaluation_status import ScoredCheckpoint
-from actstore.store.runs import RunError
-from actstore.store.status import ArrayStatus, ModelStatus, ShardProgress
+from actstore.store.records.runs import RunError
+from actstore.store.status.evaluation import ScoredCheckpoint
+from actstore.store.status.extraction import ArrayStatus, ModelStatus, ShardProgress
 
 NOW = time.time()
 ERROR = RunError(NOW - 60, "StateRangeError: NaN in layer 3", "gpu1", "org/m", "step2")

@@ -98,7 +98,7 @@ def scores(
     from actstore.present.scores import records, show_scores
     from actstore.present.terminal import as_json, lines
     from actstore.store import open_store
-    from actstore.store.score_export import ScoreQuery, export_scores, select_scores
+    from actstore.store.results.score_export import ScoreQuery, export_scores, select_scores
 
     opened = open_store(store)
     folder = out is not None and not out.suffix
@@ -146,7 +146,7 @@ def compare(
     from actstore.report.compare import compare as run
     from actstore.report.published import Reading
     from actstore.store import open_store
-    from actstore.store.score_export import write_table
+    from actstore.store.results.score_export import write_table
 
     renamed = renamings(rename_checkpoint or [])
     ours = OurScores(suite, model, pooling, "" if transform == "none" else transform)

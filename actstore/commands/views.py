@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actstore.store import Store
-    from actstore.store.views import ViewSet
+    from actstore.store.texts.views import ViewSet
 
 
 def views(

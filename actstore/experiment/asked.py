@@ -11,7 +11,7 @@ from actstore.inputs import transforms_of
 from actstore.refs import model_name
 from actstore.selection import select_checkpoints
 from actstore.store import Store
-from actstore.store.asked import Asked, AskedModel
+from actstore.store.status.asked import Asked, AskedModel
 from actstore.yaml_files import read_yaml
 
 _CONFIGS = ("config.json", "adapter_config.json")

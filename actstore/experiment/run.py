@@ -19,8 +19,8 @@ from actstore.present.terminal import lines
 from actstore.shares import Share
 from actstore.stopping import stop_on_signals
 from actstore.store import Store, open_store
-from actstore.store.runs import RunLog
-from actstore.store.stage_status import overview
+from actstore.store.records.runs import RunLog
+from actstore.store.status.stage_status import overview
 from actstore.tracking import Tracker, Tracking, tracking
 
 STAGE_EVENT = "stage"

@@ -147,7 +147,7 @@ def _measure(
     from actstore.metrics import compute_metrics, fit_lens
     from actstore.present.fitted_lenses import show_fits
     from actstore.present.reports import show_metrics
-    from actstore.store.leases import alone
+    from actstore.store.sharing.leases import alone
 
     fits = lens_fit_request(experiment, one, checkpoints, share)
     if fits is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from actstore.errors import ActstoreError, NotAStoreError
 from actstore.store import open_store
-from actstore.store.stage_status import Overview, StageStatus, overview, waiting_stages
+from actstore.store.status.stage_status import Overview, StageStatus, overview, waiting_stages
 from actstore.store.storage import open_storage
 
 if TYPE_CHECKING:

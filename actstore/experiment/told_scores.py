@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from actstore.store.journal import read_fields
-from actstore.store.score_tables import CountedTask, task_scores
+from actstore.store.records.journal import read_fields
+from actstore.store.results.score_tables import CountedTask, task_scores
 
 if TYPE_CHECKING:
     from actstore.evaluate import Suite

@@ -7,8 +7,8 @@ import json
 
 from actstore import __version__
 from actstore.store import Store
+from actstore.store.arrays.zarr_metadata import read_attributes
 from actstore.store.checkpoint import CheckpointGroup
-from actstore.store.zarr_metadata import read_attributes
 
 UNITS = {
     "layer": "1",

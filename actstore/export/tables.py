@@ -14,7 +14,7 @@ from actstore.export.request import ExportRequest
 from actstore.refs import look_up, parse_layers
 from actstore.selection import select_checkpoints
 from actstore.store import Store
-from actstore.store.results import in_training_order
+from actstore.store.results.records import in_training_order
 
 _PLACE = ["model", "checkpoint", "step", "layer", "pooling", "transform"]
 _MADE_BY = {

@@ -20,7 +20,7 @@ from actstore.extract.tokens import count_tokens
 from actstore.extract.work import ShardWork, require_same_tokens, shard_work, stored_group
 from actstore.progress import progress
 from actstore.store import ShardLayout, Store
-from actstore.store.arrays import shards_of
+from actstore.store.arrays.sharded import shards_of
 from actstore.store.shards import ENCODINGS, choose_layout
 
 _FLOAT32 = 4

@@ -31,9 +31,9 @@ from actstore.extract.workers.lazy import LazyModel
 from actstore.progress import progress
 from actstore.refs import model_name
 from actstore.store import CheckpointGroup, Shard, Store
-from actstore.store.arrays import shards_of
-from actstore.store.documents import Fields, is_flag, is_word, one_of, or_none, whole_from
-from actstore.store.runs import run_events
+from actstore.store.arrays.sharded import shards_of
+from actstore.store.records.documents import Fields, is_flag, is_word, one_of, or_none, whole_from
+from actstore.store.records.runs import run_events
 
 TOLERANCE = 0.02
 """How far a text's state may be from the stored one, relative to its length (Euclidean), where not

@@ -19,7 +19,7 @@ from actstore.errors import InvalidInputError
 from actstore.extract.request import Rows, TokenSampleRequest
 from actstore.extract.texts import read_texts
 from actstore.store import Store
-from actstore.store.texts import TextTable
+from actstore.store.texts.table import TextTable
 
 
 def choose_token_sample(

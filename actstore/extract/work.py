@@ -15,8 +15,8 @@ from actstore.extract.outline import Outline
 from actstore.extract.request import ExtractionRequest
 from actstore.extract.states.token_metrics import TOKEN_METRICS
 from actstore.store import CheckpointGroup, Shard, Store
-from actstore.store.arrays import shards_of
-from actstore.store.plan import require_same
+from actstore.store.arrays.sharded import shards_of
+from actstore.store.records.plan import require_same
 
 Advance = Callable[[int], None]
 

@@ -14,7 +14,7 @@ from actstore.errors import InvalidInputError
 from actstore.loaders.order import Ints, Piece
 from actstore.refs import look_up, parse_layers
 from actstore.store import CheckpointGroup, Store
-from actstore.store.arrays import ShardedArray
+from actstore.store.arrays.sharded import ShardedArray
 
 
 @dataclass(frozen=True)

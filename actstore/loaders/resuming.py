@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actstore.errors import InvalidInputError
-from actstore.store.plan import require_same
+from actstore.store.records.plan import require_same
 
 
 @dataclass(frozen=True)

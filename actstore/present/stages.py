@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from actstore.present.terminal import duration, lines, table, when
 
 if TYPE_CHECKING:
-    from actstore.store.stage_status import StageStatus
+    from actstore.store.status.stage_status import StageStatus
 
 _WORDS = {"unknown": "–"}
 _UNITS = ((1, "s"), (60, "min"), (3600, "h"))

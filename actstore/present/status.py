@@ -10,14 +10,9 @@ from actstore.present.terminal import duration, lines, size, table, when
 from actstore.refs import ranges
 
 if TYPE_CHECKING:
-    from actstore.store import (
-        CheckpointStatus,
-        EvaluationStatus,
-        StoreInfo,
-        StoreStatus,
-    )
-    from actstore.store.runs import RunError
-    from actstore.store.status import ShardProgress
+    from actstore.store import CheckpointStatus, EvaluationStatus, StoreInfo, StoreStatus
+    from actstore.store.records.runs import RunError
+    from actstore.store.status.extraction import ShardProgress
 
 _MOST_FAILURES = 20
 

@@ -15,7 +15,7 @@ from actstore.report.correlation import correlate
 from actstore.report.tables import whole_grid
 from actstore.report.tables.state_scores import ARM
 from actstore.store import Store
-from actstore.store.score_tables import CountedTask, counted_tasks, task_scores
+from actstore.store.results.score_tables import CountedTask, counted_tasks, task_scores
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from actstore.refs import by_training_step, checkpoint_key, look_up, training_st
 from actstore.report.comparison import Comparison
 from actstore.report.published import Reading, read_published
 from actstore.store import Store
-from actstore.store.score_tables import CountedTask, counted_tasks, task_scores
+from actstore.store.results.score_tables import CountedTask, counted_tasks, task_scores
 
 __all__ = ["Comparison", "OurScores", "Reading", "compare"]
 

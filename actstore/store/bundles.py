@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from actstore.errors import CorruptShardError
 from actstore.refs import look_up
-from actstore.store.damage import Damage
-from actstore.store.documents import (
+from actstore.store.records.damage import Damage
+from actstore.store.records.documents import (
     Fields,
     Is,
     having,
@@ -32,11 +32,11 @@ from actstore.store.documents import (
     table_of,
     whole_from,
 )
-from actstore.store.journal import Json
-from actstore.store.ledger import digest
-from actstore.store.parquet import NO_COLUMNS, is_rows, parse_table
-from actstore.store.parquet import is_text as holds_text
-from actstore.store.sealing import read_sealed_json, seal_damage, sealed_json
+from actstore.store.records.journal import Json
+from actstore.store.records.ledger import digest
+from actstore.store.records.parquet import NO_COLUMNS, is_rows, parse_table
+from actstore.store.records.parquet import is_text as holds_text
+from actstore.store.records.sealing import read_sealed_json, seal_damage, sealed_json
 from actstore.store.storage import Buffer, Storage, each, join
 
 _TASKS = "tasks"

@@ -12,22 +12,10 @@ from numpy.typing import NDArray
 from actstore.errors import MissingShardsError
 from actstore.refs import checkpoint_key, look_up
 from actstore.store import schema
-from actstore.store.arrays import Shard, ShardedArray, shards_of
-from actstore.store.damage import Damage
-from actstore.store.documents import Fields, damaged, is_text, is_whole, is_word, whole_from
-from actstore.store.head import LensHead
-from actstore.store.head_group import read_head, write_head
-from actstore.store.journal import Json
-from actstore.store.ledger import Ledger, ShardStats
-from actstore.store.lengths import RECORDED, TextLengths
-from actstore.store.lenses import LensWriter, StoredLens, lens_names, read_lens
-from actstore.store.plan import SPEC, CheckpointSpec
-from actstore.store.shards import MOST_ROWS, ShardBuilder, ShardLayout
-from actstore.store.storage import Storage, join
-from actstore.store.text_values import TextValues
-from actstore.store.texts import TextTable
-from actstore.store.tokens import TokenisedText, TokenSample, begin_token_sample
-from actstore.store.zarr_metadata import (
+from actstore.store.arrays.sharded import Shard, ShardedArray, shards_of
+from actstore.store.arrays.text_values import TextValues
+from actstore.store.arrays.tokens import TokenisedText, TokenSample, begin_token_sample
+from actstore.store.arrays.zarr_metadata import (
     DOCUMENT,
     document_damage,
     group_damage,
@@ -37,6 +25,18 @@ from actstore.store.zarr_metadata import (
     write_group,
     wrong_layers,
 )
+from actstore.store.heads.head import LensHead
+from actstore.store.heads.head_group import read_head, write_head
+from actstore.store.heads.lenses import LensWriter, StoredLens, lens_names, read_lens
+from actstore.store.records.damage import Damage
+from actstore.store.records.documents import Fields, damaged, is_text, is_whole, is_word, whole_from
+from actstore.store.records.journal import Json
+from actstore.store.records.ledger import Ledger, ShardStats
+from actstore.store.records.plan import SPEC, CheckpointSpec
+from actstore.store.shards import MOST_ROWS, ShardBuilder, ShardLayout
+from actstore.store.storage import Storage, join
+from actstore.store.texts.lengths import RECORDED, TextLengths
+from actstore.store.texts.table import TextTable
 
 MODEL: Fields = {
     "model": is_word,

@@ -25,33 +25,8 @@ from actstore.errors import (
 )
 from actstore.refs import by_training_step, checkpoint_key, look_up, model_key, model_name
 from actstore.selection import select_checkpoints
-from actstore.store import bundles, metric_journal, results, score_journal, score_tables
-from actstore.store import views as view_sets
-from actstore.store.bundles import TaskBundle
-from actstore.store.checkpoint import MODEL, CheckpointGroup
-from actstore.store.damage import Damage
-from actstore.store.documents import (
-    NO_FIELDS,
-    Fields,
-    damaged,
-    is_whole,
-    is_word,
-    require_fields,
-)
-from actstore.store.experiments import KeptExperiment, keep_experiment, kept_experiments
-from actstore.store.journal import Json
-from actstore.store.lengths import TextLengths
-from actstore.store.metric_journal import MetricRecord
-from actstore.store.plan import SPEC, CheckpointSpec, require_same
-from actstore.store.results import EvaluationFailure, ScoreRecord
-from actstore.store.schema import FORMAT_VERSION, LAYER, N_TOKENS, TRUNCATED
-from actstore.store.score_tables import CountedTask
-from actstore.store.shards import choose_layout
-from actstore.store.storage import LocalStorage, Storage, each, join, open_storage
-from actstore.store.texts import TextTable
-from actstore.store.views import ViewSet
-from actstore.store.vocabulary import has_vocabulary, read_vocabulary
-from actstore.store.zarr_metadata import (
+from actstore.store import bundles
+from actstore.store.arrays.zarr_metadata import (
     DOCUMENT,
     begin_array,
     chunked_array,
@@ -61,6 +36,33 @@ from actstore.store.zarr_metadata import (
     write_array,
     write_group,
 )
+from actstore.store.bundles import TaskBundle
+from actstore.store.checkpoint import MODEL, CheckpointGroup
+from actstore.store.heads.vocabulary import has_vocabulary, read_vocabulary
+from actstore.store.records.damage import Damage
+from actstore.store.records.documents import (
+    NO_FIELDS,
+    Fields,
+    damaged,
+    is_whole,
+    is_word,
+    require_fields,
+)
+from actstore.store.records.experiments import KeptExperiment, keep_experiment, kept_experiments
+from actstore.store.records.journal import Json
+from actstore.store.records.plan import SPEC, CheckpointSpec, require_same
+from actstore.store.results import metric_journal, score_journal, score_tables
+from actstore.store.results import records as results
+from actstore.store.results.metric_journal import MetricRecord
+from actstore.store.results.records import EvaluationFailure, ScoreRecord
+from actstore.store.results.score_tables import CountedTask
+from actstore.store.schema import FORMAT_VERSION, LAYER, N_TOKENS, TRUNCATED
+from actstore.store.shards import choose_layout
+from actstore.store.storage import LocalStorage, Storage, each, join, open_storage
+from actstore.store.texts import views as view_sets
+from actstore.store.texts.lengths import TextLengths
+from actstore.store.texts.table import TextTable
+from actstore.store.texts.views import ViewSet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -413,7 +415,7 @@ class Store:
 
         Select first, then compute or `.chunk()`: reads happen for what is selected only.
         """
-        from actstore.store.lazy_dataset import lazy_dataset
+        from actstore.store.arrays.lazy_dataset import lazy_dataset
 
         groups = self.checkpoint_groups(model, self.checkpoints(model))
         attributes = {"model": model, "store": self.url}
@@ -480,7 +482,8 @@ class Store:
         """One score a task and unit, by a suite's mapping; NaN unless all it counts is scored.
 
         suite: a collected one, or scored tasks separated by commas; None: all scored tasks. The
-        same in the methods below. Raises UnknownNameError. See store/score_tables.py for columns.
+        same in the methods below. Raises UnknownNameError. For columns see
+        store/results/score_tables.py.
         """
         return score_tables.task_scores(*self._counted(suite))
 

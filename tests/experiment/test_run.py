@@ -21,7 +21,7 @@ from actstore.experiment.record import experiment_digest
 from actstore.experiment.run import run_experiment
 from actstore.shares import Share
 from actstore.store import Store, open_store
-from actstore.store.runs import run_events
+from actstore.store.records.runs import run_events
 from tests.experiment.conftest import CHECKPOINTS, EXPERIMENT, TASKS, Write
 from tests.support.mteb_data import SmallHub
 

@@ -17,8 +17,8 @@ from actstore.experiment.standing import Standing, standing_of
 from actstore.experiment.watching import watch_standing
 from actstore.slurm.manifest import SubmittedJob, begin_manifest, write_manifest
 from actstore.store import open_store
-from actstore.store.leases import Leases
-from actstore.store.runs import RunLog
+from actstore.store.records.runs import RunLog
+from actstore.store.sharing.leases import Leases
 from tests.experiment.conftest import EXPERIMENT, Write
 from tests.support.command_line import Run, command_line
 

@@ -58,7 +58,8 @@ def test_new_texts_are_extracted_alone(store: Store, pythia_folder: Path) -> Non
 KILLED = """
 import os, sys
 from actstore.extract import ExtractionRequest, TokenSampleRequest, extract
-from actstore.store import ledger, open_store
+from actstore.store import open_store
+from actstore.store.records import ledger
 
 commits, name = 0, sys.argv[3]
 original = getattr(ledger.Ledger, name)

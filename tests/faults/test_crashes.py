@@ -18,9 +18,9 @@ from random import Random
 import pytest
 
 from actstore.store import create_store, open_store
-from actstore.store.arrays import shards_of
+from actstore.store.arrays.sharded import shards_of
+from actstore.store.sharing.sweeping import sweep
 from actstore.store.storage import LocalStorage
-from actstore.store.sweeping import sweep
 from tests.faults.writing import (
     FORK,
     STEPS,

@@ -17,8 +17,8 @@ from random import Random
 import pytest
 
 from actstore.errors import StorageError
+from actstore.store.sharing.sweeping import sweep
 from actstore.store.storage import LocalStorage
-from actstore.store.sweeping import sweep
 from tests.faults.writing import FORK, check_commits, read, require_finished, write
 from tests.support.disks import make_read_only, make_writable, mount_small
 from tests.support.faults import CHANGES, READS, Failing, Fault, Full, Short, broken

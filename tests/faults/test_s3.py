@@ -12,7 +12,7 @@ import pytest
 
 from actstore.errors import MissingShardsError, StorageError
 from actstore.store import create_store, open_store
-from actstore.store.leases import Leases
+from actstore.store.sharing.leases import Leases
 from actstore.store.storage import open_storage
 from tests.support.s3.proxy import Fault, Proxy, sometimes
 from tests.support.s3.spoiled import proxy

@@ -18,9 +18,9 @@ import pytest
 
 from actstore.errors import MissingShardsError, NotAStoreError
 from actstore.store import CheckpointGroup, create_store, open_store
-from actstore.store.leases import ADDING_TEXTS, Leases, alone, live_leases
+from actstore.store.sharing.leases import ADDING_TEXTS, Leases, alone, live_leases
+from actstore.store.sharing.sweeping import leftovers, sweep
 from actstore.store.storage import LocalStorage
-from actstore.store.sweeping import leftovers, sweep
 from tests.faults.writing import (
     FORK,
     STEPS,

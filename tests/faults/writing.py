@@ -25,13 +25,13 @@ from actstore.errors import (
     UnknownTextError,
 )
 from actstore.store import CheckpointGroup, LensHead, Store, create_store, open_store
-from actstore.store.arrays import Shard, shards_of
-from actstore.store.head_ops import Linear
-from actstore.store.leases import Leases
-from actstore.store.ledger import Commit
-from actstore.store.lenses import LensWriter, head_digest, states_digest
-from actstore.store.sweeping import leftovers
-from actstore.store.tokens import TokenisedText
+from actstore.store.arrays.sharded import Shard, shards_of
+from actstore.store.arrays.tokens import TokenisedText
+from actstore.store.heads.head_ops import Linear
+from actstore.store.heads.lenses import LensWriter, head_digest, states_digest
+from actstore.store.records.ledger import Commit
+from actstore.store.sharing.leases import Leases
+from actstore.store.sharing.sweeping import leftovers
 from tests.support.states import MODEL, STATS, known_states, spec
 
 FORK = get_context("fork")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, logsumexp, rel_entr, softmax
 
 from actstore.store import LensHead
-from actstore.store.head_ops import LayerNorm, Linear, RmsNorm, Scale, Softcap
+from actstore.store.heads.head_ops import LayerNorm, Linear, RmsNorm, Scale, Softcap
 
 Array = NDArray[Any]
 

@@ -21,7 +21,7 @@ from actstore.metrics.lens.quantities import LensTokens, measure
 from actstore.metrics.pooled.moments import mean_sums, merge_mean_sums
 from actstore.metrics.registry import all_metrics
 from actstore.store import LensHead
-from actstore.store.head_ops import Linear
+from actstore.store.heads.head_ops import Linear
 
 
 def linear_head(unembedding: NDArray[Any]) -> LensHead:

@@ -19,8 +19,8 @@ from actstore.store import (
     TokenisedText,
     create_store,
 )
-from actstore.store.head_ops import LayerNorm, Linear
-from actstore.store.vocabulary import write_vocabulary
+from actstore.store.heads.head_ops import LayerNorm, Linear
+from actstore.store.heads.vocabulary import write_vocabulary
 
 MODEL = "someone/small"
 HIDDEN, N_BLOCKS, VOCABULARY = 12, 3, 90

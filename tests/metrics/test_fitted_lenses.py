@@ -25,8 +25,8 @@ from actstore.metrics.lens.fitted.procrustes import procrustes
 from actstore.metrics.lens.fitted.split import split_of, split_texts
 from actstore.metrics.lens.fitted.translator import Translator, mean_shift, squared_error
 from actstore.store import LensHead
-from actstore.store.head_ops import LayerNorm, Linear
-from actstore.store.texts import hash_texts
+from actstore.store.heads.head_ops import LayerNorm, Linear
+from actstore.store.texts.table import hash_texts
 
 HIDDEN = 10
 Rows = NDArray[np.float64]

@@ -10,7 +10,7 @@ from scipy.special import rel_entr, softmax
 from actstore.metrics.lens import artefact
 from actstore.metrics.lens.artefact import artefact_score, lens_difference, raw_against_normed
 from actstore.store import LensHead
-from actstore.store.head_ops import LayerNorm, Linear, Scale, Softcap
+from actstore.store.heads.head_ops import LayerNorm, Linear, Scale, Softcap
 
 NAN = float("nan")
 

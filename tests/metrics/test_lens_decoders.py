@@ -12,7 +12,7 @@ from actstore.errors import InvalidInputError
 from actstore.metrics.lens.decoders import FINAL, RAW, NextBlockNorm
 from actstore.metrics.lens.kernel import lens_values
 from actstore.store import LensHead
-from actstore.store.head_ops import Activation, LayerNorm, Linear, RmsNorm, Scale
+from actstore.store.heads.head_ops import Activation, LayerNorm, Linear, RmsNorm, Scale
 from tests.metrics.lens_reference import capped_head
 
 HIDDEN, VOCABULARY = 16, 700

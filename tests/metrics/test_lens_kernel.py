@@ -21,7 +21,7 @@ from actstore.metrics.lens.kernel import BASE, lens_values, token_probabilities
 from actstore.metrics.lens.quantities import QUANTITIES, LensTokens, measure, sources
 from actstore.metrics.lens.sums import GoldRank, Tile
 from actstore.store import LensHead
-from actstore.store.head_ops import Linear
+from actstore.store.heads.head_ops import Linear
 from tests.metrics.lens_reference import Array, capped_head, expected, rms_head
 from tests.metrics.metric_blocks import linear_head
 

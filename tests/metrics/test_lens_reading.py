@@ -14,7 +14,7 @@ from actstore.metrics.lens.decoders import FINAL, RAW
 from actstore.metrics.lens.gold import gold_id
 from actstore.metrics.lens.reading import NO_GOLD, Prompt, TokenNames, read_prompt
 from actstore.store import LensHead
-from actstore.store.head_ops import LayerNorm, Linear, Softcap
+from actstore.store.heads.head_ops import LayerNorm, Linear, Softcap
 
 VOCABULARY = 120
 LAYERS = (0, 2, 5, 6)

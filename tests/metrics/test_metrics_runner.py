@@ -33,7 +33,7 @@ from actstore.metrics.registry import default_metrics
 from actstore.metrics.running import chosen, graph, readers, sources
 from actstore.metrics.running.plan import make_plan
 from actstore.store import LensHead, open_store
-from actstore.store.head_ops import Linear
+from actstore.store.heads.head_ops import Linear
 from tests.metrics.small_store import (
     MODEL,
     N_BLOCKS,

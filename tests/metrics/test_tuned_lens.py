@@ -22,7 +22,7 @@ from actstore.metrics.lens.fitted.teacher import HeadParts, teacher_of
 from actstore.metrics.lens.fitted.translator import Translator
 from actstore.metrics.lens.fitted.tuned import TokenStates, Tuned, TuningSettings, tune
 from actstore.store import LensHead
-from actstore.store.head_ops import (
+from actstore.store.heads.head_ops import (
     ACTIVATIONS,
     Activation,
     HeadOp,

@@ -15,7 +15,7 @@ from actstore.errors import InvalidInputError, UnknownNameError
 from actstore.report.compare import OurScores, compare
 from actstore.report.published import Reading
 from actstore.store import Store, create_store
-from actstore.store.score_export import write_table
+from actstore.store.results.score_export import write_table
 from tests.report.scored_store import MODEL, score
 
 TASKS = {"Modules": 0.5, "Groups": 0.25, "Similar": 0.75}

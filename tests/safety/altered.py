@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actstore.errors import CorruptShardError
-from actstore.store import journal, sealing, zarr_metadata
-from actstore.store.ledger import digest
+from actstore.store.arrays import zarr_metadata
+from actstore.store.records import journal, sealing
+from actstore.store.records.ledger import digest
 from actstore.store.storage import LocalStorage, Reader
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from actstore.errors import ActstoreError
 from actstore.store import Store, describe_store
-from actstore.store.leases import live_leases
-from actstore.store.stage_status import overview
+from actstore.store.sharing.leases import live_leases
+from actstore.store.status.stage_status import overview
 from actstore.store.verify import verify_store
 from tests.faults.reading import questions
 from tests.metrics.small_store import MODEL

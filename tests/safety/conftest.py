@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 
-from actstore.store.leases import Leases
-from actstore.store.runs import RunLog
+from actstore.store.records.runs import RunLog
+from actstore.store.sharing.leases import Leases
 from tests.store.moving.full_store import full_store
 
 Case = TypeVar("Case")

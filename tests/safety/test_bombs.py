@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from actstore.errors import CorruptShardError, InvalidInputError
-from actstore.store import documents, open_store
-from actstore.store.npz import parse_npz
-from actstore.store.parquet import parse_table
+from actstore.store import open_store
+from actstore.store.records import documents
+from actstore.store.records.npz import parse_npz
+from actstore.store.records.parquet import parse_table
 from actstore.store.storage import LocalStorage, open_storage
 from actstore.yaml_files import read_yaml
 from tests.safety.altered import journal_of, records_of, sealed_like

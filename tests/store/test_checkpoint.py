@@ -13,8 +13,8 @@ from actstore.errors import (
     UnknownNameError,
 )
 from actstore.store import create_store, open_store
-from actstore.store.head import LensHead
-from actstore.store.head_ops import LayerNorm, Linear, Softcap
+from actstore.store.heads.head import LensHead
+from actstore.store.heads.head_ops import LayerNorm, Linear, Softcap
 from actstore.store.storage import LocalStorage
 from tests.support.states import MODEL, STATS, commit_known, fill, known_states, known_store, spec
 
@@ -109,7 +109,7 @@ def test_committing_what_another_worker_committed_keeps_the_first(tmp_path: Path
 
 
 def _all_shards(group: object) -> list:
-    from actstore.store.arrays import shards_of
+    from actstore.store.arrays.sharded import shards_of
 
     rows = group.texts.rows()
     return shards_of(rows, rows, group.layout.rows_per_shard)

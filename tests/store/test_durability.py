@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from actstore.errors import StorageError
-from actstore.store.journal import append_records, read_records
+from actstore.store.records.journal import append_records, read_records
 from actstore.store.storage import LocalStorage, local
 from tests.support.faults import Failing, broken
 

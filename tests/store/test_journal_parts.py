@@ -6,8 +6,8 @@ import uuid
 
 import pytest
 
-from actstore.store import journal
-from actstore.store.journal import append_records, read_records
+from actstore.store.records import journal
+from actstore.store.records.journal import append_records, read_records
 from actstore.store.storage import open_storage
 
 

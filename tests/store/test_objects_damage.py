@@ -10,8 +10,11 @@ import pyarrow as pa
 import pytest
 
 from actstore.errors import ActstoreError, CorruptShardError
-from actstore.store import Store, bundles, experiments, kept, open_store, views
-from actstore.store.zarr_metadata import read_document, write_document
+from actstore.store import Store, bundles, open_store
+from actstore.store.arrays.zarr_metadata import read_document, write_document
+from actstore.store.records import experiments
+from actstore.store.results import kept
+from actstore.store.texts import views
 from tests.metrics.small_store import MODEL, small_store
 
 Harm = Callable[[Path], object]

@@ -7,9 +7,9 @@ import pytest
 
 from actstore.errors import CorruptShardError
 from actstore.store import create_store
-from actstore.store.journal import append_records, read_fields
+from actstore.store.records.journal import append_records, read_fields
 from actstore.store.storage import LocalStorage
-from actstore.store.texts import TextTable
+from actstore.store.texts.table import TextTable
 
 FIELDS = pa.schema({"at": pa.float64(), "n": pa.int64(), "name": pa.string()})
 

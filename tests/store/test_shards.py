@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actstore.errors import CorruptShardError
+from actstore.store.arrays.zarr_metadata import shard_key, sharded_array, write_document
 from actstore.store.shards import (
     ShardBuilder,
     ShardIdentity,
@@ -17,7 +18,6 @@ from actstore.store.shards import (
     choose_layout,
 )
 from actstore.store.storage import LocalStorage
-from actstore.store.zarr_metadata import shard_key, sharded_array, write_document
 
 PLAN, CONTENT = "plan", "content"
 LAYOUT = ShardLayout(

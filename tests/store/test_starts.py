@@ -13,7 +13,7 @@ import zarr
 
 from actstore.errors import NotAStoreError
 from actstore.store import create_store, open_store
-from actstore.store.leases import alone, live_leases
+from actstore.store.sharing.leases import alone, live_leases
 from actstore.store.storage import LocalStorage
 from tests.support.states import spec
 

@@ -13,7 +13,7 @@ import xarray as xr
 
 from actstore.errors import InvalidInputError
 from actstore.store import Store, create_store, describe_store, open_store
-from actstore.store.stage_status import overview
+from actstore.store.status.stage_status import overview
 from actstore.store.storage import LocalStorage
 from tests.support.states import MODEL, fill, known_states, spec
 

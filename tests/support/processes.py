@@ -16,7 +16,7 @@ from pathlib import Path
 from actstore.__main__ import main
 from actstore.extract import ExtractionRequest, extract
 from actstore.store import open_store
-from actstore.store.leases import LeaseInfo, live_leases
+from actstore.store.sharing.leases import LeaseInfo, live_leases
 from actstore.store.storage import LocalStorage
 
 FORKED = multiprocessing.get_context("forkserver")

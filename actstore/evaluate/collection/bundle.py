@@ -30,7 +30,7 @@ from actstore.evaluate.collection.digests import table_digest
 from actstore.evaluate.fast.ranking.lists import Candidates, Judgements, PackedLists
 from actstore.evaluate.suites import catalogue
 from actstore.store import Json
-from actstore.store.documents import having, is_table, is_text
+from actstore.store.records.documents import having, is_table, is_text
 
 _PACKED: dict[str, type[PackedLists[Any]]] = {"relevant_docs": Judgements, "top_ranked": Candidates}
 """Parts of a retrieval task's data that are stored packed."""

@@ -31,7 +31,7 @@ from actstore.evaluate.suites.selection import Suite, TaskSelection
 from actstore.progress import progress
 from actstore.stopping import stop_on_signals
 from actstore.store import NO_ROW, Json, Store
-from actstore.store.documents import is_table
+from actstore.store.records.documents import is_table
 
 _TEXTS_AT_ONCE = 200_000
 """Texts are appended for several tasks at once: every appending begins a new shard."""

@@ -13,7 +13,7 @@ from actstore.errors import InvalidInputError
 from actstore.evaluate.scoring.combine import read_combined
 from actstore.evaluate.scoring.transform import Representation
 from actstore.store import CheckpointGroup
-from actstore.store.kept import FITS, keep, read_kept
+from actstore.store.results.kept import FITS, keep, read_kept
 
 _MAX_ROWS = 1 << 16
 _BLOCK = 1 << 12

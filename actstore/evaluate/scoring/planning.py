@@ -25,7 +25,7 @@ from actstore.evaluate.suites.selection import Suite, TaskSelection
 from actstore.refs import look_up, parse_layers
 from actstore.shares import Share
 from actstore.store import CheckpointGroup, Store, TaskBundle
-from actstore.store.documents import is_table, is_text
+from actstore.store.records.documents import is_table, is_text
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from actstore.evaluate.scoring.unit import Unit, UnitOutcome
 from actstore.progress import progress
 from actstore.shares import Share
 from actstore.store import Json, Store
-from actstore.store.leases import Leases
-from actstore.store.runs import RunLog
-from actstore.store.sweeping import sweep
+from actstore.store.records.runs import RunLog
+from actstore.store.sharing.leases import Leases
+from actstore.store.sharing.sweeping import sweep
 
 _TURN_SECONDS = 60.0
 """A process that is killed while it writes delays the others for so long at most."""

@@ -16,7 +16,7 @@ from actstore.evaluate.scoring.conditions import Conditions, versions
 from actstore.evaluate.scoring.encoder import model_meta
 from actstore.evaluate.scoring.unit import Unit, UnitOutcome
 from actstore.store import EvaluationFailure, ScoreRecord, Store
-from actstore.store.results import MTEB_RESULTS
+from actstore.store.results.records import MTEB_RESULTS
 from actstore.store.storage import Storage, join
 
 _RUN_SETTINGS = "run_settings.jsonl"

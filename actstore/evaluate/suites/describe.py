@@ -16,7 +16,7 @@ from actstore.evaluate.suites.resolve import resolve_suite
 from actstore.evaluate.suites.selection import Suite, TaskSelection
 from actstore.evaluate.suites.shipped import SUITES, of_benchmark
 from actstore.store import NO_ROW, Store
-from actstore.store.documents import is_table
+from actstore.store.records.documents import is_table
 
 
 @dataclass(frozen=True)

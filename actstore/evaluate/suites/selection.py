@@ -8,7 +8,7 @@ from typing import Any
 
 from actstore.errors import CorruptShardError
 from actstore.store import Json
-from actstore.store.documents import (
+from actstore.store.records.documents import (
     Fields,
     is_file_name,
     is_pair,

@@ -12,7 +12,7 @@ from actstore.evaluate.suites import catalogue
 from actstore.evaluate.suites.selection import Suite, TaskSelection
 from actstore.evaluate.suites.shipped import of_task
 from actstore.store import Store
-from actstore.store.documents import is_table
+from actstore.store.records.documents import is_table
 
 _BETWEEN_TASKS = re.compile(r",(?![^\[\]]*\])")
 """A comma that is not inside brackets."""

@@ -22,7 +22,7 @@ from actstore.extract.lens_head.steps import Step, elementwise, step_of_call
 from actstore.extract.lens_head.trace import Tail, same_numbers, trace_tail
 from actstore.extract.model.blocks import ModelStructure, find_structure
 from actstore.extract.model.probe import Call, probe_ids
-from actstore.store.head import LensHead
+from actstore.store.heads.head import LensHead
 
 Ints = NDArray[np.integer[Any]]
 _WITHOUT = "The states do not need it: extract with --no-lens-head, or report the model."

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from actstore.extract.model.probe import Call, weights_of
-from actstore.store.head_ops import (
+from actstore.store.heads.head_ops import (
     ACTIVATIONS,
     Activation,
     Floats,

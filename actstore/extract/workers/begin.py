@@ -24,7 +24,7 @@ from actstore.extract.tokens import ShardTokens
 from actstore.extract.work import joined, stored_group
 from actstore.extract.workers.lazy import LazyModel
 from actstore.store import CheckpointGroup, Store
-from actstore.store.vocabulary import has_vocabulary, require_vocabulary_of, write_vocabulary
+from actstore.store.heads.vocabulary import has_vocabulary, require_vocabulary_of, write_vocabulary
 
 _NO_HEAD = "the checkpoint has no language-model head"
 _PROBE_TEXTS = 64

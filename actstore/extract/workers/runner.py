@@ -20,8 +20,8 @@ from actstore.extract.workers.worker import work
 from actstore.progress import progress
 from actstore.stopping import stop_on_signals
 from actstore.store import Json, Store
-from actstore.store.runs import RunLog
-from actstore.store.sweeping import sweep
+from actstore.store.records.runs import RunLog
+from actstore.store.sharing.sweeping import sweep
 
 
 def extract(store: Store, request: ExtractionRequest) -> ExtractionReport:

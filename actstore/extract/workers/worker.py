@@ -44,8 +44,8 @@ from actstore.extract.workers.pooled import PooledJob
 from actstore.extract.workers.samples import SampleJob
 from actstore.stopping import StopSignal, stop_on_signals
 from actstore.store import CheckpointGroup, Json, Store, open_store
-from actstore.store.leases import Lease, LeaseInfo, Leases, live_leases
-from actstore.store.runs import RunLog
+from actstore.store.records.runs import RunLog
+from actstore.store.sharing.leases import Lease, LeaseInfo, Leases, live_leases
 
 _POLL_SECONDS = (0.2, 3.0)
 """Between looks at what others hold: at first, and at most."""

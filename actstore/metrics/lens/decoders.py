@@ -11,7 +11,7 @@ import numpy as np
 from actstore.errors import InvalidInputError
 from actstore.metrics.blocks import Floats
 from actstore.store import LensHead
-from actstore.store.head_ops import HeadOp, LayerNorm, RmsNorm
+from actstore.store.heads.head_ops import HeadOp, LayerNorm, RmsNorm
 
 
 class Decoder(Protocol):

@@ -8,7 +8,7 @@ from actstore.errors import MissingShardsError
 from actstore.metrics.lens.decoders import FINAL, RAW, Decoder, NextBlockNorm
 from actstore.metrics.lens.fitted.decoder import FittedLens
 from actstore.store import CheckpointGroup
-from actstore.store.lenses import head_digest, lens_attributes, why_stale
+from actstore.store.heads.lenses import head_digest, lens_attributes, why_stale
 
 UNFITTED = ("final", "next_block", "raw")
 

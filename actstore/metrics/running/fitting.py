@@ -19,7 +19,7 @@ from actstore.metrics.running.fit_request import LensFit, LensFitReport, LensFit
 from actstore.metrics.running.schedule import computing
 from actstore.progress import progress
 from actstore.store import CheckpointGroup, Json, Store
-from actstore.store.lenses import (
+from actstore.store.heads.lenses import (
     LensWriter,
     head_digest,
     lens_attributes,

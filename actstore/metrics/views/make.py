@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from actstore.metrics.blocks import RowNumbers
 from actstore.metrics.views.augment import AUGMENTER, VERSION, views_of
 from actstore.store import Json, Store
-from actstore.store.plan import require_same
-from actstore.store.views import ViewSet
+from actstore.store.records.plan import require_same
+from actstore.store.texts.views import ViewSet
 
 
 @dataclass(frozen=True)

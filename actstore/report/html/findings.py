@@ -16,7 +16,7 @@ import pandas as pd
 from actstore.errors import InvalidInputError, UnknownNameError
 from actstore.refs import by_training_step, look_up
 from actstore.store import Store
-from actstore.store.score_tables import (
+from actstore.store.results.score_tables import (
     CountedTask,
     counted_tasks,
     suite_scores,

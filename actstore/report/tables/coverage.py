@@ -12,7 +12,7 @@ import pandas as pd
 from actstore.refs import by_training_step, ranges
 from actstore.report.tables.slices import largest_box
 from actstore.report.tables.state_scores import StateScores, by_state, tabulate
-from actstore.store.results import steps
+from actstore.store.results.records import steps
 
 _AXES = ("checkpoints", "layers", "tasks")
 

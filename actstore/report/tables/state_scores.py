@@ -17,7 +17,7 @@ import pandas as pd
 from actstore.errors import InvalidInputError
 from actstore.refs import by_training_step
 from actstore.report.tables.slices import largest_box
-from actstore.store.results import steps
+from actstore.store.results.records import steps
 
 STATE = ["model", "pooling", "transform"]
 """What arms have in common that are compared. A column that is not there counts as empty."""

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from actstore.report.tables.state_scores import Gaps, StateScores, by_state, tabulate
-from actstore.store.results import steps
+from actstore.store.results.records import steps
 
 _AT = ["layer", "over", "target"]
 

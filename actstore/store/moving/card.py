@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actstore import __version__
 from actstore.refs import ranges
-from actstore.store.describe import ModelInfo, StoreInfo
+from actstore.store.status.describe import ModelInfo, StoreInfo
 
 UNKNOWN_LICENCE = "unknown"
 _SHOWN = 12

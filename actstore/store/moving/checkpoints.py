@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from actstore.store.arrays.zarr_metadata import DOCUMENT, create_group, read_attributes
 from actstore.store.checkpoint import CheckpointGroup
+from actstore.store.heads.vocabulary import has_vocabulary, require_vocabulary_of
 from actstore.store.moving.objects import copy_object
 from actstore.store.moving.relaying import POOL, relay
 from actstore.store.moving.request import ChosenCheckpoint
@@ -17,8 +19,6 @@ from actstore.store.moving.samples import move_head, move_lenses, move_sample
 from actstore.store.moving.shards import copy_shards
 from actstore.store.storage import join
 from actstore.store.store import Store
-from actstore.store.vocabulary import has_vocabulary, require_vocabulary_of
-from actstore.store.zarr_metadata import DOCUMENT, create_group, read_attributes
 
 
 @dataclass(frozen=True)

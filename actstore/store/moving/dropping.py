@@ -10,18 +10,18 @@ from shlex import quote
 
 from actstore.errors import InvalidInputError
 from actstore.refs import by_training_step, look_up, model_key, model_name, ranges
+from actstore.store.arrays.zarr_metadata import DOCUMENT, write_group
 from actstore.store.checkpoint import CheckpointGroup
-from actstore.store.journal import journals, read_records
-from actstore.store.leases import Leases, live_leases
-from actstore.store.ledger import Ledger
 from actstore.store.moving.records import remove_records
 from actstore.store.moving.relaying import POOL
 from actstore.store.moving.results import METRIC_JOURNAL, SCORE_JOURNALS, ResultFilter
-from actstore.store.results import MTEB_RESULTS
+from actstore.store.records.journal import journals, read_records
+from actstore.store.records.ledger import Ledger
+from actstore.store.results.records import MTEB_RESULTS
 from actstore.store.schema import N_TOKENS, TRUNCATED
+from actstore.store.sharing.leases import Leases, live_leases
 from actstore.store.storage import join
 from actstore.store.store import Store
-from actstore.store.zarr_metadata import DOCUMENT, write_group
 
 _LEASE_SECONDS = 60.0
 

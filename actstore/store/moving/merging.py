@@ -18,7 +18,7 @@ from actstore.store.moving.plan import plan_checkpoint, require_fits
 from actstore.store.moving.request import CopyRequest, choose
 from actstore.store.moving.results import ResultFilter, move_fits, move_results
 from actstore.store.moving.samples import require_same_samples
-from actstore.store.plan import CheckpointSpec, require_same
+from actstore.store.records.plan import CheckpointSpec, require_same
 from actstore.store.storage import open_storage
 from actstore.store.store import Store, create_store, open_store
 

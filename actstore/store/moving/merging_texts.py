@@ -10,13 +10,13 @@ import pyarrow as pa
 
 from actstore.errors import PlanMismatchError
 from actstore.store.bundles import TaskBundle
-from actstore.store.leases import ADDING_TEXTS, alone
 from actstore.store.moving.objects import copy_below
 from actstore.store.moving.rows import RowMap
+from actstore.store.sharing.leases import ADDING_TEXTS, alone
 from actstore.store.storage import join
 from actstore.store.store import Store, open_store
-from actstore.store.texts import TextTable
-from actstore.store.views import rows_new_with_views
+from actstore.store.texts.table import TextTable
+from actstore.store.texts.views import rows_new_with_views
 
 _CALLS = "calls"
 _OF_VIEWS = ("n_texts", "n_views", "content")

@@ -24,11 +24,11 @@ from actstore.store.moving.request import (
 from actstore.store.moving.rows import Rows
 from actstore.store.moving.samples import require_same_samples
 from actstore.store.moving.shards import shards_to_copy
-from actstore.store.plan import require_same
+from actstore.store.records.plan import require_same
 from actstore.store.shards import ShardLayout
 from actstore.store.storage import Storage
 from actstore.store.store import Store
-from actstore.store.texts import TextTable
+from actstore.store.texts.table import TextTable
 
 _EXPERIMENTS = "experiments"
 _SUITES = "suites"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from actstore.errors import InvalidInputError, NotAStoreError
 from actstore.progress import progress
+from actstore.store.arrays.zarr_metadata import DOCUMENT
 from actstore.store.moving.copying import require_sound
 from actstore.store.moving.hub_repo import DATASET, MAIN, DatasetRepo, RepoObject, hub_errors
 from actstore.store.moving.objects import rank
@@ -18,7 +19,6 @@ from actstore.store.moving.plan import require_fits
 from actstore.store.moving.pushing import ProgressBarsOff
 from actstore.store.storage import LocalStorage, each, open_storage
 from actstore.store.store import open_store
-from actstore.store.zarr_metadata import DOCUMENT
 
 _THREADS = 8
 _NOTES = ".cache"

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from actstore.errors import CorruptShardError
 from actstore.progress import progress
-from actstore.store.describe import describe_store
+from actstore.store.arrays.zarr_metadata import DOCUMENT
 from actstore.store.moving.card import UNKNOWN_LICENCE, dataset_card
 from actstore.store.moving.hub_repo import DATASET, MAIN, DatasetRepo, RepoObject, hub_errors
 from actstore.store.moving.objects import rank
+from actstore.store.status.describe import describe_store
 from actstore.store.storage import LocalStorage, Storage, StoredObject, join
 from actstore.store.store import Store
-from actstore.store.zarr_metadata import DOCUMENT
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from actstore.store.journal import append_records, journals, read_records
+from actstore.store.records.journal import append_records, journals, read_records
 from actstore.store.storage import Storage
 
 Record = dict[str, Any]

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actstore.store.arrays import Shard, shards_of
+from actstore.store.arrays.sharded import Shard, shards_of
 from actstore.store.checkpoint import CheckpointGroup
-from actstore.store.ledger import ShardStats
 from actstore.store.moving.casting import cast
 from actstore.store.moving.rows import RowMap, Rows
+from actstore.store.records.ledger import ShardStats
 from actstore.store.shards import ShardBuilder
 
 POOL = "_pool"

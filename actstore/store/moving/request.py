@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from actstore.errors import InvalidInputError
 from actstore.refs import look_up, parse_layers
 from actstore.store.checkpoint import CheckpointGroup
-from actstore.store.journal import Json
-from actstore.store.plan import CheckpointSpec
+from actstore.store.records.journal import Json
+from actstore.store.records.plan import CheckpointSpec
 from actstore.store.shards import ENCODINGS
 from actstore.store.store import Store
 

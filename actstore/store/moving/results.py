@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from actstore.refs import checkpoint_key, model_key
-from actstore.store.kept import FITS, METRIC_VALUES, keep, read_kept
-from actstore.store.ledger import digest
 from actstore.store.moving.objects import copy_missing
 from actstore.store.moving.records import Record, add_records
 from actstore.store.moving.rows import RowMap
-from actstore.store.results import MTEB_RESULTS
+from actstore.store.records.ledger import digest
+from actstore.store.results.kept import FITS, METRIC_VALUES, keep, read_kept
+from actstore.store.results.records import MTEB_RESULTS
 from actstore.store.storage import Storage
 
 SCORE_JOURNALS = ("scores/leaves", "scores/journal", "scores/failures")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actstore.store.texts import TextTable
+from actstore.store.texts.table import TextTable
 
 Rows = NDArray[np.int64]
 

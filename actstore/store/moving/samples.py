@@ -8,16 +8,16 @@ from collections.abc import Callable
 import numpy as np
 
 from actstore.errors import PlanMismatchError
-from actstore.store.arrays import Shard
+from actstore.store.arrays.sharded import Shard
+from actstore.store.arrays.tokens import TokenisedText, TokenSample
+from actstore.store.arrays.zarr_metadata import write_group
 from actstore.store.checkpoint import CheckpointGroup
-from actstore.store.lenses import lens_attributes, lens_prefix, why_stale
+from actstore.store.heads.lenses import lens_attributes, lens_prefix, why_stale
 from actstore.store.moving.casting import cast
 from actstore.store.moving.objects import copy_below
 from actstore.store.moving.relaying import size_of_rows, stats_like
 from actstore.store.moving.rows import RowMap, Rows
 from actstore.store.moving.shards import copy_shards
-from actstore.store.tokens import TokenisedText, TokenSample
-from actstore.store.zarr_metadata import write_group
 
 Advance = Callable[[int], None]
 

@@ -16,16 +16,16 @@ from typing import Any
 import numpy as np
 
 from actstore.errors import CorruptShardError, PlanMismatchError
-from actstore.store.arrays import ShardedArray
+from actstore.store.arrays.sharded import ShardedArray
+from actstore.store.arrays.text_values import TextValues
+from actstore.store.arrays.zarr_metadata import chunk_key
 from actstore.store.checkpoint import CheckpointGroup
-from actstore.store.ledger import Commit, digest
 from actstore.store.moving.records import plain
 from actstore.store.moving.rows import Rows
+from actstore.store.records.ledger import Commit, digest
 from actstore.store.schema import N_TOKENS, TRUNCATED
 from actstore.store.shards import ShardReader
 from actstore.store.storage import each, join
-from actstore.store.text_values import TextValues
-from actstore.store.zarr_metadata import chunk_key
 
 _AT_ONCE = 8
 """Shards between two writes to the ledger."""

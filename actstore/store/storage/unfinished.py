@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
 
-from actstore.store.processes import host_name, is_gone, process_space, process_started
+from actstore.store.sharing.processes import host_name, is_gone, process_space, process_started
 
 ENDING = ".partial"
 _KEPT = 80

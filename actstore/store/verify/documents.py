@@ -7,17 +7,21 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from actstore.errors import ActstoreError
-from actstore.store import bundles, experiments, journal, kept, views, vocabulary
-from actstore.store.damage import Damage
-from actstore.store.head_group import check_head
-from actstore.store.lenses import check_lens, fit_command, lens_attributes, lens_prefix
-from actstore.store.score_journal import ENVIRONMENTS
-from actstore.store.sealing import seal_damage
+from actstore.store import bundles
+from actstore.store.arrays.zarr_metadata import DOCUMENT, read_attributes
+from actstore.store.heads import vocabulary
+from actstore.store.heads.head_group import check_head
+from actstore.store.heads.lenses import check_lens, fit_command, lens_attributes, lens_prefix
+from actstore.store.records import experiments, journal
+from actstore.store.records.damage import Damage
+from actstore.store.records.sealing import seal_damage
+from actstore.store.results import kept
+from actstore.store.results.score_journal import ENVIRONMENTS
 from actstore.store.storage import Storage, join
-from actstore.store.texts import TextTable
+from actstore.store.texts import views
+from actstore.store.texts.table import TextTable
 from actstore.store.verify.finding import FOLDERS, UNREADABLE, Check, Found, reason
 from actstore.store.verify.places import Place
-from actstore.store.zarr_metadata import DOCUMENT, read_attributes
 
 if TYPE_CHECKING:
     from actstore.store.checkpoint import CheckpointGroup

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actstore.errors import ActstoreError
-from actstore.store.damage import Damage
-from actstore.store.ledger import Commit
+from actstore.store.records.damage import Damage
+from actstore.store.records.ledger import Commit
 
 if TYPE_CHECKING:
     from actstore.store.checkpoint import CheckpointGroup

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from actstore.errors import ActstoreError
-from actstore.store.ledger import Commit
+from actstore.store.records.ledger import Commit
 from actstore.store.schema import TEXT_VALUES
 from actstore.store.verify.affected import Span, Users
 from actstore.store.verify.finding import ALL_CHUNKS, FOLDERS, Found

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from actstore.store import journal
-from actstore.store.documents import Fields, damaged, is_finite, parse, wrong_field
-from actstore.store.ledger import RECORD, REMOVAL, Commit, counting
+from actstore.store.records import journal
+from actstore.store.records.documents import Fields, damaged, is_finite, parse, wrong_field
+from actstore.store.records.ledger import RECORD, REMOVAL, Commit, counting
 
 if TYPE_CHECKING:
     from actstore.store.checkpoint import CheckpointGroup

@@ -11,15 +11,15 @@ import os
 import re
 from collections.abc import Sequence
 
-from actstore.store import journal
-from actstore.store.leases import Leases, live_leases
-from actstore.store.ledger import remove_object
-from actstore.store.processes import MOST_PID, host_name
+from actstore.store.arrays.zarr_metadata import DOCUMENT, write_group
+from actstore.store.records import journal
+from actstore.store.records.ledger import remove_object
+from actstore.store.sharing.leases import Leases, live_leases
+from actstore.store.sharing.processes import MOST_PID, host_name
+from actstore.store.sharing.sweeping import leftovers, sweep
 from actstore.store.storage import Storage
-from actstore.store.sweeping import leftovers, sweep
 from actstore.store.verify.finding import FOLDERS, Check, Found
 from actstore.store.verify.report import Repaired
-from actstore.store.zarr_metadata import DOCUMENT, write_group
 
 _JOURNAL = ".jsonl"
 _WRITER = re.compile(r"(?P<host>[^/]+)-(?P<pid>\d+)-[0-9a-f]{8}[^/]*$")

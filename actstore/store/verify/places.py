@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from actstore.errors import CorruptShardError
 from actstore.refs import look_up, model_key, model_name
 from actstore.selection import select_checkpoints
+from actstore.store.arrays.zarr_metadata import DOCUMENT, read_attributes
 from actstore.store.checkpoint import MODEL, CheckpointGroup
-from actstore.store.damage import Damage
+from actstore.store.records.damage import Damage
 from actstore.store.storage import join
-from actstore.store.texts import TextTable
+from actstore.store.texts.table import TextTable
 from actstore.store.verify.finding import UNREADABLE, Found, reason
 from actstore.store.verify.remedies import repair
-from actstore.store.zarr_metadata import DOCUMENT, read_attributes
 
 if TYPE_CHECKING:
     from actstore.store.store import Store

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from actstore.errors import CorruptShardError
 from actstore.refs import model_name
-from actstore.store.documents import Fields, is_table, is_text, list_of, wrong_field
-from actstore.store.runs import run_events
+from actstore.store.records.documents import Fields, is_table, is_text, list_of, wrong_field
+from actstore.store.records.runs import run_events
 from actstore.store.schema import TEXT_VALUES
 from actstore.store.shards import EXACT
 from actstore.store.storage import Storage

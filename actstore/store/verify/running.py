@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from actstore.progress import BYTES, progress
 from actstore.store.storage import Storage
-from actstore.store.texts import TextTable
+from actstore.store.texts.table import TextTable
 from actstore.store.verify.affected import Users
 from actstore.store.verify.documents import group_checks, model_checks, store_checks
 from actstore.store.verify.finding import Check, Found

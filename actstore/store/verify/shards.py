@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from actstore.errors import ActstoreError, CorruptShardError
-from actstore.store.arrays import ShardedArray
-from actstore.store.damage import Damage
-from actstore.store.ledger import Commit, digest
+from actstore.store.arrays.sharded import ShardedArray
+from actstore.store.arrays.text_values import TextValues
+from actstore.store.arrays.zarr_metadata import shard_key
+from actstore.store.records.damage import Damage
+from actstore.store.records.ledger import Commit, digest
 from actstore.store.schema import TEXT_VALUES
 from actstore.store.shards import ShardReader
 from actstore.store.storage import Reader, join
-from actstore.store.text_values import TextValues
 from actstore.store.verify.finding import ALL_CHUNKS, Check, Chunks, Found, reason
 from actstore.store.verify.ledgers import Recorded
-from actstore.store.zarr_metadata import shard_key
 
 if TYPE_CHECKING:
+    from actstore.store.arrays.tokens import TokenSample
     from actstore.store.checkpoint import CheckpointGroup
-    from actstore.store.tokens import TokenSample
 
 
 class ShardChecks:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from actstore.store.arrays.zarr_metadata import DOCUMENT
+from actstore.store.sharing.sweeping import leftovers
 from actstore.store.storage import Storage, StoredObject
-from actstore.store.sweeping import leftovers
 from actstore.store.verify.ledgers import Recorded
 from actstore.store.verify.remedies import Past, remedy_of
 from actstore.store.verify.report import Note
 from actstore.store.verify.shards import shard_key_of
-from actstore.store.zarr_metadata import DOCUMENT
 
 _KNOWN = re.compile(
     "|".join(

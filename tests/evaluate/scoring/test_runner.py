@@ -39,7 +39,8 @@ from actstore.evaluate import (
 )
 from actstore.evaluate.scoring.conditions import Conditions
 from actstore.evaluate.scoring.worker import Evaluator
-from actstore.store import FailedUnit, Store, evaluation_status, open_store
+from actstore.store import FailedUnit, Store, open_store
+from actstore.store.status import evaluation as evaluation_status
 from tests.support.mteb_data import SmallHub, VectorModel, leaves, scores_of
 from tests.support.vector_store import MODEL, N_LAYERS, suite_of, vector_store
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from actstore.extract.lens_head.find import find_head
 from actstore.extract.model.blocks import find_structure
-from actstore.store.head import LensHead
-from actstore.store.head_ops import LayerNorm, RmsNorm
+from actstore.store.heads.head import LensHead
+from actstore.store.heads.head_ops import LayerNorm, RmsNorm
 from tests.support.families import FAMILIES, VOCABULARY, family_model
 
 HEADED = [name for name, family in FAMILIES.items() if family.head is not None]

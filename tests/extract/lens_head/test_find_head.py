@@ -20,8 +20,8 @@ from actstore.extract.lens_head.find import find_head, replay_tokens, verify_hea
 from actstore.extract.lens_head.steps import elementwise, stored_array
 from actstore.extract.model.blocks import find_structure
 from actstore.extract.model.load import LoadSettings, load_model
-from actstore.store.head import LensHead
-from actstore.store.head_ops import Scale, Softcap
+from actstore.store.heads.head import LensHead
+from actstore.store.heads.head_ops import Scale, Softcap
 from tests.support.families import FAMILIES, VOCABULARY, family_model
 
 HEADED = [name for name, family in FAMILIES.items() if family.head is not None]

@@ -17,8 +17,8 @@ import pytest
 from actstore.extract import ExtractionRequest, TokenSampleRequest, extract
 from actstore.extract.workers.pooled import PooledJob
 from actstore.store import open_store, verify_store
-from actstore.store.leases import live_leases
-from actstore.store.ledger import Ledger
+from actstore.store.records.ledger import Ledger
+from actstore.store.sharing.leases import live_leases
 from actstore.store.storage import LocalStorage
 from tests.support.extraction import request_of, shards, store_of_texts
 from tests.support.processes import (

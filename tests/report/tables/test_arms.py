@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from actstore.report.tables import Gaps, arm_summary, best_layers, layer_profile
-from actstore.store.score_tables import CountedTask
-from actstore.store.score_tables import best_layers as best_layers_of_store
+from actstore.store.results.score_tables import CountedTask
+from actstore.store.results.score_tables import best_layers as best_layers_of_store
 from tests.report.tables.made_scores import TYPES, cell, made_scores, random_scores
 
 ALL = {"over": "all", "target": "all tasks"}

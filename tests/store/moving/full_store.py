@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from actstore.store import CheckpointGroup, MetricRecord, Store
-from actstore.store.lenses import LensWriter, head_digest, states_digest
+from actstore.store.heads.lenses import LensWriter, head_digest, states_digest
 from tests.metrics.small_store import HIDDEN, MODEL, N_BLOCKS, STATS, small_store
 from tests.report.scored_store import metric, score
 
@@ -45,7 +45,7 @@ def _add_values(group: CheckpointGroup) -> None:
 
 
 def _all_shards(group: CheckpointGroup) -> list[Any]:
-    from actstore.store.arrays import shards_of
+    from actstore.store.arrays.sharded import shards_of
 
     rows = group.texts.rows()
     return shards_of(rows, rows, group.layout.rows_per_shard)

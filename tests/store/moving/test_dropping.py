@@ -8,8 +8,8 @@ import pytest
 
 from actstore.errors import InvalidInputError, UnknownNameError
 from actstore.store import Store, open_store, verify_store
-from actstore.store.leases import Leases
 from actstore.store.moving.dropping import DropRequest, drop, plan_drop
+from actstore.store.sharing.leases import Leases
 from actstore.store.storage import LocalStorage
 from tests.metrics.small_store import MODEL
 from tests.store.moving.full_store import full_store, readings

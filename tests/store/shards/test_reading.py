@@ -13,6 +13,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actstore.store.arrays.zarr_metadata import shard_key, sharded_array, write_document
 from actstore.store.shards import (
     ENCODINGS,
     EXACT,
@@ -23,7 +24,6 @@ from actstore.store.shards import (
 )
 from actstore.store.shards import reader as reader_module
 from actstore.store.storage import LocalStorage, Reader
-from actstore.store.zarr_metadata import shard_key, sharded_array, write_document
 
 IDENTITY = ShardIdentity("plan", "a", 0, "content")
 KEY = shard_key("a", 0)

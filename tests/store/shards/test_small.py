@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actstore.errors import InvalidInputError, StateRangeError
+from actstore.store.arrays.zarr_metadata import shard_key, sharded_array, write_document
 from actstore.store.shards import (
     ENCODINGS,
     SMALL,
@@ -22,7 +23,6 @@ from actstore.store.shards import (
 )
 from actstore.store.shards.encodings.rotation import rotation
 from actstore.store.storage import LocalStorage
-from actstore.store.zarr_metadata import shard_key, sharded_array, write_document
 
 ENCODING = ENCODINGS[SMALL]
 PAGE = Path(__file__).parents[3] / "docs" / "precision.md"

@@ -14,7 +14,7 @@ import pytest
 
 from actstore.errors import StorageError
 from actstore.store import open_store
-from actstore.store.leases import Leases
+from actstore.store.sharing.leases import Leases
 from actstore.store.storage import Storage, open_storage, s3
 from tests.support.s3.proxy import Fault, Plan, Proxy
 from tests.support.s3.spoiled import proxy

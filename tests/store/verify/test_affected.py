@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from actstore.store import Store, open_store, verify_store
-from actstore.store.leases import Leases
+from actstore.store.sharing.leases import Leases
 from tests.metrics.small_store import MODEL
 from tests.store.moving.full_store import full_store
 from tests.support.states import commit_known, known_store, spec

@@ -11,7 +11,7 @@ from actstore.errors import UnknownNameError
 from actstore.metrics.blocks import Floats
 from actstore.metrics.lens.fitted.translator import Translator
 from actstore.store import LensHead
-from actstore.store.lenses import StoredLens
+from actstore.store.heads.lenses import StoredLens
 
 
 @dataclass(frozen=True, eq=False)  # arrays do not compare to a truth value

@@ -10,7 +10,7 @@ import numpy as np
 from actstore.errors import InvalidInputError
 from actstore.metrics.blocks import Floats
 from actstore.store import LensHead
-from actstore.store.head_ops import (
+from actstore.store.heads.head_ops import (
     ACTIVATIONS,
     Activation,
     HeadOp,

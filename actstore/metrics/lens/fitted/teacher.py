@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from actstore.metrics.blocks import Floats
 from actstore.metrics.lens.fitted.gradients import inputs_of, pull_back_all
 from actstore.store import LensHead
-from actstore.store.head_ops import HeadOp, Linear, Scale
+from actstore.store.heads.head_ops import HeadOp, Linear, Scale
 
 _VOCAB_TILE = 2048
 _AT_ONCE = 1024

@@ -1,0 +1,1 @@
+"""What is written down: journals, commit records, sealed documents, plans, runs."""

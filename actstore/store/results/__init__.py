@@ -1,0 +1,1 @@
+"""Scores and metric values: journals, tables made of them, exports."""

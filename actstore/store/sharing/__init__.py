@@ -1,0 +1,1 @@
+"""Several processes at one store: leases, which processes live, what dead ones left."""
