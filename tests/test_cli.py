@@ -216,7 +216,19 @@ def test_a_missing_extra_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
 
 COMMANDS = (
     *("suites", "fetch", "collect", "plan", "extract", "eval", "scores", "compare"),
-    *("metrics", "info", "status", "verify", "report", "demo"),
+    *(
+        "metrics",
+        "info",
+        "status",
+        "verify",
+        "report",
+        "demo",
+        "search",
+        "tables",
+        "plot",
+        "export",
+    ),
+    *("copy", "merge", "push", "pull", "drop", "views", "lens", "fit-lens", "run", "slurm"),
 )
 
 
