@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,21 +20,10 @@ from actstore.store.moving.copying import copy_store, planned_copy
 from actstore.store.moving.request import CopyRequest
 from actstore.store.storage import LocalStorage
 from tests.metrics.small_store import MODEL
-from tests.store.moving.full_store import TASKS, full_store, readings
+from tests.store.moving.full_store import TASKS, readings
 from tests.support.states import STATS, known_store, spec
 
 SHARD = re.compile(r"/(mean_pool|curvature|states)/c\.")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return full_store(tmp_path_factory.mktemp("full")).path
-
-
-@pytest.fixture
-def full(made: Path, tmp_path: Path) -> Store:
-    shutil.copytree(made, tmp_path / "full.zarr")
-    return open_store(tmp_path / "full.zarr")
 
 
 def copied(source: Store, folder: Path, **request: object) -> Store:

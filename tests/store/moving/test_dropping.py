@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,23 +11,12 @@ from actstore.store.moving.dropping import DropRequest, drop, plan_drop
 from actstore.store.sharing.leases import Leases
 from actstore.store.storage import LocalStorage
 from tests.metrics.small_store import MODEL
-from tests.store.moving.full_store import full_store, readings
+from tests.store.moving.full_store import readings
 from tests.support.states import MODEL as KNOWN
 from tests.support.states import fill, known_store, spec
 
 N_SHARDS = 7
 """Of a checkpoint of the full store: 230 texts, and their views in a part of their own."""
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return full_store(tmp_path_factory.mktemp("full")).path
-
-
-@pytest.fixture
-def full(made: Path, tmp_path: Path) -> Store:
-    shutil.copytree(made, tmp_path / "full.zarr")
-    return open_store(tmp_path / "full.zarr")
 
 
 def size(folder: Path) -> int:

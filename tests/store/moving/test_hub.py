@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,24 +13,13 @@ from actstore.store.moving.pulling import pull
 from actstore.store.moving.pushing import PushRequest, push
 from actstore.store.moving.request import CopyRequest
 from tests.report.scored_store import score
-from tests.store.moving.full_store import full_store, readings
+from tests.store.moving.full_store import readings
 from tests.support.upload_hub import Hub, upload_hub
 
 REPO = "someone/states"
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Use 'content=:DeprecationWarning"  # huggingface_hub 2.4 uploads so itself
 )
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return full_store(tmp_path_factory.mktemp("full")).path
-
-
-@pytest.fixture
-def full(made: Path, tmp_path: Path) -> Store:
-    shutil.copytree(made, tmp_path / "full.zarr")
-    return open_store(tmp_path / "full.zarr")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +19,9 @@ from actstore.store.moving.copying import copy_store
 from actstore.store.moving.merging import merge_stores
 from actstore.store.moving.request import CopyRequest
 from tests.report.scored_store import metric, score
-from tests.store.moving.full_store import full_store, readings
+from tests.store.moving.full_store import readings
 from tests.support.states import MODEL as KNOWN
 from tests.support.states import STATS, known_states, spec
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return full_store(tmp_path_factory.mktemp("full")).path
-
-
-@pytest.fixture
-def full(made: Path, tmp_path: Path) -> Store:
-    shutil.copytree(made, tmp_path / "full.zarr")
-    return open_store(tmp_path / "full.zarr")
 
 
 def text_store(path: Path, texts: list[str], *checkpoints: str, **changes: object) -> Store:
