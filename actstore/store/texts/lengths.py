@@ -27,6 +27,7 @@ from actstore.store.arrays.zarr_metadata import (
     read_attributes,
 )
 from actstore.store.records.damage import Damage
+from actstore.store.records.documents import is_text
 from actstore.store.records.journal import read_fields
 from actstore.store.records.ledger import digest
 from actstore.store.schema import N_TOKENS, TRUNCATED
@@ -172,6 +173,8 @@ class TextLengths:
             return {}
         if plan is None:
             return {}
+        if not is_text(plan):
+            raise self._damaged(f"{checkpoint} names no plan")
         table = read_fields(self.storage, join(checkpoint, "ledger"), _FIELDS, check=True)
         table = table.filter(pc.and_(pc.equal(table["plan"], plan), pc.is_valid(table[RECORDED])))
         pairs = zip(table["shard"].to_pylist(), table[RECORDED].to_pylist(), strict=True)
