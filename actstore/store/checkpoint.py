@@ -289,7 +289,11 @@ class CheckpointGroup:
                 f"{self.storage.url} has no lens head of {self.model} at {self.checkpoint}. "
                 f"Run: actstore extract {self.storage.url} {self._options} --lens-head"
             )
-        return read_head(self.storage, self.head_prefix)
+        head = read_head(self.storage, self.head_prefix)
+        if head.width != self.spec.hidden_size:
+            what = f"it takes states of {head.width} values, not {self.spec.hidden_size}"
+            raise damaged(self.storage, join(self.head_prefix, DOCUMENT), what)
+        return head
 
     def lenses(self) -> list[str]:
         """The fitted lenses that are stored."""

@@ -18,7 +18,9 @@ from actstore.store.heads.head_ops import (
     EVERY_TOKEN,
     Floats,
     HeadOp,
+    LayerNorm,
     Linear,
+    RmsNorm,
     Tokens,
     array_names,
     op_from_json,
@@ -107,6 +109,12 @@ class LensHead:
     def unembedding(self) -> Floats:
         """The unembedding matrix as stored, (vocabulary, width)."""
         return self.arrays[self._unembedding_op.weight]
+
+    @property
+    def width(self) -> int:
+        """How many values a state has that the head takes."""
+        first = next(op for op in self.ops if isinstance(op, Linear | LayerNorm | RmsNorm))
+        return int(self.arrays[array_names(first)[0]].shape[-1])
 
     @property
     def vocabulary_size(self) -> int:
