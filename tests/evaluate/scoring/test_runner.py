@@ -40,7 +40,7 @@ from actstore.evaluate import (
 from actstore.evaluate.scoring.conditions import Conditions
 from actstore.evaluate.scoring.worker import Evaluator
 from actstore.store import FailedUnit, Store, open_store
-from actstore.store.status import evaluation as evaluation_status
+from actstore.store.status.evaluation import evaluation_status
 from tests.support.mteb_data import SmallHub, VectorModel, leaves, scores_of
 from tests.support.vector_store import MODEL, N_LAYERS, suite_of, vector_store
 
@@ -225,7 +225,7 @@ def scores(evaluator: Evaluator, unit: Any) -> Any:
 def test_what_is_missing_is_said_before_a_process_starts(tmp_path: Path) -> None:
     store = vector_store(tmp_path, suite_of("STSBenchmark"), checkpoints=("step1",))
     for changes, says in (
-        ({"suite": "SICK-R"}, f"actstore collect {store.url} --suite 'SICK-R'"),
+        ({"suite": "SICK-R"}, f"actstore collect {store.url} --suite SICK-R"),
         ({"suite": "STSBenchmarks"}, "'STSBenchmark'"),
         ({"checkpoints": ("step2",)}, "step1"),
         ({"poolings": ("meann",)}, "'mean'"),

@@ -62,7 +62,8 @@ def require_as(undisturbed: Path, folder: Path) -> None:
     """Fail unless a store holds what one undisturbed does, sound, and no worker is at it."""
     assert shards(folder) == shards(undisturbed)
     report = verify_store(open_store(folder))
-    assert report == verify_store(open_store(undisturbed))
+    # An orphan of a killed run may leave an unfinished file after the last run has swept.
+    assert replace(report, notes=()) == verify_store(open_store(undisturbed))
     assert report.problems == ()
     assert live_leases(open_store(folder).storage) == []
 
