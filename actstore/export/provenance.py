@@ -7,7 +7,9 @@ import json
 
 from actstore import __version__
 from actstore.store import Store
-from actstore.store.arrays.zarr_metadata import read_attributes
+from actstore.store.arrays.zarr_metadata import (
+    read_attributes,
+)
 from actstore.store.checkpoint import CheckpointGroup
 
 UNITS = {

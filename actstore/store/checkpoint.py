@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 from actstore.errors import MissingShardsError
 from actstore.refs import checkpoint_key, look_up
 from actstore.store import schema
+from actstore.store.arrays.chunked import (
+    write_array,
+    wrong_layers,
+)
 from actstore.store.arrays.sharded import Shard, ShardedArray, shards_of
 from actstore.store.arrays.text_values import TextValues
 from actstore.store.arrays.tokens import TokenisedText, TokenSample, begin_token_sample
@@ -21,9 +25,7 @@ from actstore.store.arrays.zarr_metadata import (
     group_damage,
     read_attributes,
     sharded_array,
-    write_array,
     write_group,
-    wrong_layers,
 )
 from actstore.store.heads.head import LensHead
 from actstore.store.heads.head_group import read_head, write_head

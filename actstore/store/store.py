@@ -26,6 +26,9 @@ from actstore.errors import (
 from actstore.refs import by_training_step, checkpoint_key, look_up, model_key, model_name
 from actstore.selection import select_checkpoints
 from actstore.store import bundles
+from actstore.store.arrays.chunked import (
+    write_array,
+)
 from actstore.store.arrays.zarr_metadata import (
     DOCUMENT,
     begin_array,
@@ -33,7 +36,6 @@ from actstore.store.arrays.zarr_metadata import (
     create_group,
     read_attributes,
     read_document,
-    write_array,
     write_group,
 )
 from actstore.store.bundles import TaskBundle

@@ -11,7 +11,10 @@ import pytest
 
 from actstore.errors import ActstoreError, CorruptShardError
 from actstore.store import Store, bundles, open_store
-from actstore.store.arrays.zarr_metadata import read_document, write_document
+from actstore.store.arrays.zarr_metadata import (
+    read_document,
+    write_document,
+)
 from actstore.store.records import experiments
 from actstore.store.results import kept
 from actstore.store.texts import views

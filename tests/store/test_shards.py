@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actstore.errors import CorruptShardError
-from actstore.store.arrays.zarr_metadata import shard_key, sharded_array, write_document
+from actstore.store.arrays.chunked import (
+    shard_key,
+)
+from actstore.store.arrays.zarr_metadata import (
+    sharded_array,
+    write_document,
+)
 from actstore.store.shards import (
     ShardBuilder,
     ShardIdentity,

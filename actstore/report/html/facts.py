@@ -17,7 +17,9 @@ from actstore.report.grids import shown_name
 from actstore.report.html.findings import ARM, Findings, States, Suite
 from actstore.report.tables import metric_availability
 from actstore.store import Store
-from actstore.store.arrays.zarr_metadata import read_attributes
+from actstore.store.arrays.zarr_metadata import (
+    read_attributes,
+)
 from actstore.store.records.runs import run_events
 
 _SOME = 6

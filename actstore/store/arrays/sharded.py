@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actstore.errors import CorruptShardError
+from actstore.store.arrays.chunked import (
+    shard_key,
+)
 from actstore.store.arrays.zarr_metadata import (
     begin_array,
-    shard_key,
     sharded_array,
 )
 from actstore.store.records.journal import Json

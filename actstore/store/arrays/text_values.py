@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 
 from actstore.errors import CorruptShardError
 from actstore.store import schema
-from actstore.store.arrays.sharded import Shard
-from actstore.store.arrays.zarr_metadata import (
-    begin_array,
+from actstore.store.arrays.chunked import (
     chunk_size,
     decode_chunk,
     encode_chunk,
-    layered_array,
     shard_key,
+)
+from actstore.store.arrays.sharded import Shard
+from actstore.store.arrays.zarr_metadata import (
+    begin_array,
+    layered_array,
 )
 from actstore.store.records.journal import Json
 from actstore.store.records.ledger import Commit, Ledger, ShardStats, Written, digest

@@ -14,17 +14,19 @@ from numpy.typing import NDArray
 from actstore.errors import CorruptShardError, MissingShardsError, PlanMismatchError
 from actstore.refs import look_up
 from actstore.store import schema
+from actstore.store.arrays.chunked import (
+    array_digest,
+    read_array,
+    write_array,
+    wrong_chunk,
+    wrong_layers,
+)
 from actstore.store.arrays.sharded import Shard, ShardedArray, shards_of
 from actstore.store.arrays.zarr_metadata import (
     DOCUMENT,
-    array_digest,
     group_damage,
-    read_array,
     read_attributes,
-    write_array,
     write_group,
-    wrong_chunk,
-    wrong_layers,
 )
 from actstore.store.records.damage import Damage
 from actstore.store.records.documents import Fields, damaged, is_text, table_of, whole_from

@@ -11,14 +11,16 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from actstore.errors import CorruptShardError
-from actstore.store.arrays.zarr_metadata import (
-    DOCUMENT,
+from actstore.store.arrays.chunked import (
     array_digest,
     read_array,
-    read_attributes,
     write_array,
-    write_group,
     wrong_chunk,
+)
+from actstore.store.arrays.zarr_metadata import (
+    DOCUMENT,
+    read_attributes,
+    write_group,
 )
 from actstore.store.heads.head import LensHead
 from actstore.store.heads.head_ops import Floats

@@ -19,17 +19,19 @@ from actstore import __version__
 from actstore.errors import CorruptShardError, PlanMismatchError
 from actstore.refs import look_up
 from actstore.store import schema
-from actstore.store.arrays.zarr_metadata import (
-    DOCUMENT,
+from actstore.store.arrays.chunked import (
     chunk_key,
-    chunked_array,
     decode_chunk,
     encode_chunk,
-    read_attributes,
     write_array,
+    wrong_layers,
+)
+from actstore.store.arrays.zarr_metadata import (
+    DOCUMENT,
+    chunked_array,
+    read_attributes,
     write_document,
     write_group,
-    wrong_layers,
 )
 from actstore.store.heads.head_ops import array_names, op_from_json
 from actstore.store.records.documents import (

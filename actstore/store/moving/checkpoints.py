@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actstore.store.arrays.zarr_metadata import DOCUMENT, create_group, read_attributes
+from actstore.store.arrays.zarr_metadata import (
+    DOCUMENT,
+    create_group,
+    read_attributes,
+)
 from actstore.store.checkpoint import CheckpointGroup
 from actstore.store.heads.vocabulary import has_vocabulary, require_vocabulary_of
 from actstore.store.moving.objects import copy_object

@@ -10,7 +10,10 @@ from shlex import quote
 
 from actstore.errors import InvalidInputError
 from actstore.refs import by_training_step, look_up, model_key, model_name, ranges
-from actstore.store.arrays.zarr_metadata import DOCUMENT, write_group
+from actstore.store.arrays.zarr_metadata import (
+    DOCUMENT,
+    write_group,
+)
 from actstore.store.checkpoint import CheckpointGroup
 from actstore.store.moving.records import remove_records
 from actstore.store.moving.relaying import POOL

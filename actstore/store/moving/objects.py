@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from actstore.errors import PlanMismatchError
-from actstore.store.arrays.zarr_metadata import DOCUMENT
+from actstore.store.arrays.zarr_metadata import (
+    DOCUMENT,
+)
 from actstore.store.moving.records import add_records
 from actstore.store.storage import Storage, StoredObject
 

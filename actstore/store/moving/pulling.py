@@ -11,7 +11,9 @@ from pathlib import Path
 
 from actstore.errors import InvalidInputError, NotAStoreError
 from actstore.progress import progress
-from actstore.store.arrays.zarr_metadata import DOCUMENT
+from actstore.store.arrays.zarr_metadata import (
+    DOCUMENT,
+)
 from actstore.store.moving.copying import require_sound
 from actstore.store.moving.hub_repo import DATASET, MAIN, DatasetRepo, RepoObject, hub_errors
 from actstore.store.moving.objects import rank

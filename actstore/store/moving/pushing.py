@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from actstore.errors import CorruptShardError
 from actstore.progress import progress
-from actstore.store.arrays.zarr_metadata import DOCUMENT
+from actstore.store.arrays.zarr_metadata import (
+    DOCUMENT,
+)
 from actstore.store.moving.card import UNKNOWN_LICENCE, dataset_card
 from actstore.store.moving.hub_repo import DATASET, MAIN, DatasetRepo, RepoObject, hub_errors
 from actstore.store.moving.objects import rank

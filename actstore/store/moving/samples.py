@@ -10,7 +10,9 @@ import numpy as np
 from actstore.errors import PlanMismatchError
 from actstore.store.arrays.sharded import Shard
 from actstore.store.arrays.tokens import TokenisedText, TokenSample
-from actstore.store.arrays.zarr_metadata import write_group
+from actstore.store.arrays.zarr_metadata import (
+    write_group,
+)
 from actstore.store.checkpoint import CheckpointGroup
 from actstore.store.heads.lenses import lens_attributes, lens_prefix, why_stale
 from actstore.store.moving.casting import cast

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from actstore.errors import CorruptShardError, PlanMismatchError
+from actstore.store.arrays.chunked import (
+    chunk_key,
+)
 from actstore.store.arrays.sharded import ShardedArray
 from actstore.store.arrays.text_values import TextValues
-from actstore.store.arrays.zarr_metadata import chunk_key
 from actstore.store.checkpoint import CheckpointGroup
 from actstore.store.moving.records import plain
 from actstore.store.moving.rows import Rows

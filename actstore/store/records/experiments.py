@@ -14,7 +14,10 @@ from dataclasses import dataclass
 import xxhash
 
 from actstore.errors import CorruptShardError
-from actstore.store.arrays.zarr_metadata import DOCUMENT, write_group
+from actstore.store.arrays.zarr_metadata import (
+    DOCUMENT,
+    write_group,
+)
 from actstore.store.records.damage import Damage
 from actstore.store.records.documents import Fields, damaged, is_finite, is_table, is_text
 from actstore.store.records.environment import environment

@@ -13,7 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from actstore.store.arrays.zarr_metadata import DOCUMENT, write_group
+from actstore.store.arrays.zarr_metadata import (
+    DOCUMENT,
+    write_group,
+)
 from actstore.store.records.documents import Fields, is_text, whole_from
 from actstore.store.records.environment import environment
 from actstore.store.records.journal import Json, append_records, read_records

@@ -13,7 +13,10 @@ from typing import Any
 import xxhash
 from numpy.typing import NDArray
 
-from actstore.store.arrays.zarr_metadata import DOCUMENT, write_group
+from actstore.store.arrays.zarr_metadata import (
+    DOCUMENT,
+    write_group,
+)
 from actstore.store.records.damage import Damage
 from actstore.store.records.sealing import read_sealed_arrays, seal_damage, sealed_arrays
 from actstore.store.storage import Storage, join

@@ -26,7 +26,10 @@ from dataclasses import asdict, dataclass, replace
 from threading import Event, Lock, Thread
 from typing import Self
 
-from actstore.store.arrays.zarr_metadata import DOCUMENT, write_group
+from actstore.store.arrays.zarr_metadata import (
+    DOCUMENT,
+    write_group,
+)
 from actstore.store.records.documents import (
     Fields,
     is_finite,

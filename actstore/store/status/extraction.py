@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from actstore.store.arrays.zarr_metadata import read_shape
+from actstore.store.arrays.zarr_metadata import (
+    read_shape,
+)
 from actstore.store.records.journal import read_fields
 from actstore.store.records.ledger import Ledger
 from actstore.store.records.runs import RunError, run_errors

@@ -17,13 +17,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from actstore.errors import CorruptShardError
-from actstore.store.arrays.zarr_metadata import (
+from actstore.store.arrays.chunked import (
     chunk_key,
     chunk_size,
-    chunked_array,
     decode_chunk,
-    document_damage,
     encode_chunk,
+)
+from actstore.store.arrays.zarr_metadata import (
+    chunked_array,
+    document_damage,
     read_attributes,
 )
 from actstore.store.records.damage import Damage

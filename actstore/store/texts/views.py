@@ -21,7 +21,10 @@ from numpy.typing import NDArray
 
 from actstore.errors import InvalidInputError
 from actstore.refs import look_up
-from actstore.store.arrays.zarr_metadata import DOCUMENT, write_group
+from actstore.store.arrays.zarr_metadata import (
+    DOCUMENT,
+    write_group,
+)
 from actstore.store.records.damage import Damage
 from actstore.store.records.documents import damaged, is_table, parse_json, whole_from
 from actstore.store.records.journal import Json

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 from actstore.errors import ActstoreError
 from actstore.store import bundles
-from actstore.store.arrays.zarr_metadata import DOCUMENT, read_attributes
+from actstore.store.arrays.zarr_metadata import (
+    DOCUMENT,
+    read_attributes,
+)
 from actstore.store.heads import vocabulary
 from actstore.store.heads.head_group import check_head
 from actstore.store.heads.lenses import check_lens, fit_command, lens_attributes, lens_prefix

@@ -11,7 +11,10 @@ import os
 import re
 from collections.abc import Sequence
 
-from actstore.store.arrays.zarr_metadata import DOCUMENT, write_group
+from actstore.store.arrays.zarr_metadata import (
+    DOCUMENT,
+    write_group,
+)
 from actstore.store.records import journal
 from actstore.store.records.ledger import remove_object
 from actstore.store.sharing.leases import Leases, live_leases

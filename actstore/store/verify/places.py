@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 from actstore.errors import CorruptShardError
 from actstore.refs import look_up, model_key, model_name
 from actstore.selection import select_checkpoints
-from actstore.store.arrays.zarr_metadata import DOCUMENT, read_attributes
+from actstore.store.arrays.zarr_metadata import (
+    DOCUMENT,
+    read_attributes,
+)
 from actstore.store.checkpoint import MODEL, CheckpointGroup
 from actstore.store.records.damage import Damage
 from actstore.store.storage import join

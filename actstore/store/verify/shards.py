@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from actstore.errors import ActstoreError, CorruptShardError
+from actstore.store.arrays.chunked import (
+    shard_key,
+)
 from actstore.store.arrays.sharded import ShardedArray
 from actstore.store.arrays.text_values import TextValues
-from actstore.store.arrays.zarr_metadata import shard_key
 from actstore.store.records.damage import Damage
 from actstore.store.records.ledger import Commit, digest
 from actstore.store.schema import TEXT_VALUES

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from actstore.store.arrays.zarr_metadata import DOCUMENT
+from actstore.store.arrays.zarr_metadata import (
+    DOCUMENT,
+)
 from actstore.store.sharing.sweeping import leftovers
 from actstore.store.storage import Storage, StoredObject
 from actstore.store.verify.ledgers import Recorded

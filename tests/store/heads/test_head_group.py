@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from actstore.errors import CorruptShardError
 from actstore.store import CheckpointGroup, LensHead, Store, create_store, open_store, verify_store
-from actstore.store.arrays.zarr_metadata import read_attributes, write_group
+from actstore.store.arrays.zarr_metadata import (
+    read_attributes,
+    write_group,
+)
 from actstore.store.heads.head_ops import LayerNorm, Linear, RmsNorm
 from tests.support.states import MODEL, spec
 

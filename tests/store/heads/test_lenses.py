@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 from actstore import __version__
 from actstore.errors import CorruptShardError, PlanMismatchError, UnknownNameError
 from actstore.store import CheckpointGroup, LensHead, open_store, verify_store
-from actstore.store.arrays.zarr_metadata import read_attributes, write_group
+from actstore.store.arrays.zarr_metadata import (
+    read_attributes,
+    write_group,
+)
 from actstore.store.heads.lenses import (
     LensWriter,
     check_lens,
