@@ -33,7 +33,7 @@ from actstore.refs import model_name
 from actstore.store import CheckpointGroup, Shard, Store
 from actstore.store.arrays.sharded import shards_of
 from actstore.store.records.documents import Fields, is_flag, is_word, one_of, or_none, whole_from
-from actstore.store.records.runs import run_events
+from actstore.store.records.runs import is_extraction, run_events
 
 TOLERANCE = 0.02
 """How far a text's state may be from the stored one, relative to its length (Euclidean), where not
@@ -153,7 +153,7 @@ def _request(store: Store, group: CheckpointGroup, model: str | None) -> Extract
     )
     for event in reversed(run_events(store.storage)):
         settings = event.get("settings", {})
-        if not isinstance(settings, dict):
+        if not isinstance(settings, dict) or not is_extraction(settings):
             continue
         if event["event"] == "started" and model_name(str(settings.get("model"))) == spec.model:
             told: dict[str, Any] = {

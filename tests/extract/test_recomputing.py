@@ -12,6 +12,8 @@ from actstore.errors import InvalidInputError
 from actstore.extract import extract, recompute
 from actstore.extract.recomputing import TOLERANCE
 from actstore.store import Store
+from actstore.store.records.runs import RunLog
+from actstore.store.verify.remedies import Past
 from tests.support.extraction import request_of, snapshot
 
 ARRAYS = {"mean_pool", "curvature", "prompt_entropy"}
@@ -36,6 +38,16 @@ def test_shards_extracted_again_as_the_run_log_says_agree_to_the_last_bit(store:
     }
     assert all(one.identical and one.difference == 0 for one in found)
     assert snapshot(store.path) == before
+
+
+def test_a_later_run_that_is_no_extraction_does_not_say_where_the_model_is(
+    store: Store, model: str
+) -> None:
+    named = store.only_model()
+    assert named != model  # a folder's path
+    RunLog(store.storage, command=["actstore", "eval"], settings={"model": named, "suite": "x"})
+    assert all(one.identical for one in recompute(store, "1", seed=0))
+    assert Past(store.storage).model(named) == model
 
 
 def test_other_batches_differ_by_rounding_and_that_is_said(store: Store, model: str) -> None:

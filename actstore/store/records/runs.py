@@ -102,3 +102,8 @@ def run_errors(storage: Storage) -> list[RunError]:
 
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
+
+
+def is_extraction(settings: Mapping[str, Json]) -> bool:
+    """Whether settings are those of an extraction: other runs in the log name models too."""
+    return "compute_dtype" in settings

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from actstore.errors import CorruptShardError
 from actstore.refs import model_name
 from actstore.store.records.documents import Fields, is_table, is_text, list_of, wrong_field
-from actstore.store.records.runs import run_events
+from actstore.store.records.runs import is_extraction, run_events
 from actstore.store.schema import TEXT_VALUES
 from actstore.store.shards import EXACT
 from actstore.store.storage import Storage
@@ -80,7 +80,8 @@ class Past:
 
     def model(self, name: str) -> str:
         """What a model was called when it was extracted: of a folder, where it was."""
-        told = (str(event["settings"].get("model", "")) for event in self._started)
+        settings = (event["settings"] for event in self._started)
+        told = (str(one.get("model", "")) for one in settings if is_extraction(one))
         return next((one for one in told if one and model_name(one) == name), name)
 
     def options_of_sample(self, sample: str) -> tuple[str, ...]:
